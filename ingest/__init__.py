@@ -1,0 +1,1 @@
+"""Placeholder until the face is written: the public API of ingest_client is re-exported here."""
