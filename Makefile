@@ -1,0 +1,76 @@
+# Everything a newcomer types. Each target makes .venv and installs what it needs by itself, and again only after
+# pyproject.toml or constraints.txt changed. Needed beforehand: make and Python 3.11 or newer.
+#
+#   PYTHON=python3.13  another interpreter           ARGS="…"  more arguments for the program that a target runs
+#   KEEP=0             make demo exits when it is done      VENV=…     another place for the environment
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+KEEP   ?= 1
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:           # two pip at work in one environment break each other
+.PHONY: help demo serve test lint format bench clean distclean
+
+help:
+	@echo 'make demo    train an example against a service of its own and look at the result (KEEP=0: exit when done)'
+	@echo 'make serve   run the service with its bundled PostgreSQL on http://127.0.0.1:5000'
+	@echo 'make test    the whole test-suite          make lint    ruff and mypy          make format  let ruff rewrite'
+	@echo 'make bench   the short form of the benches  make clean   remove caches and builds  make distclean  … and .venv'
+
+demo: $(VENV)/.installed-demo
+	@$(BIN)/python bench/demo.py $(if $(filter 0,$(KEEP)),--no-keep,) $(ARGS)
+
+serve: $(VENV)/.installed-server
+	@$(BIN)/ingest serve $(ARGS)
+
+test: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed-lint
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-demo
+	@$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+# ------------------------------------------------------------------------------------------------- the environment
+# One environment, one stamp for each set of extras. pip adds to what is there, so the sets share what they share.
+
+EXTRAS_server := server
+EXTRAS_lint   := dev
+EXTRAS_test   := dev,torch
+EXTRAS_demo   := demo
+NOTE_server   := the service
+NOTE_lint     := linters, types and the service
+NOTE_test     := test tools, the service and PyTorch (large: up to some gigabytes, once)
+NOTE_demo     := the service and PyTorch (large: up to some gigabytes, once)
+
+$(VENV)/.installed-%: pyproject.toml constraints.txt $(BIN)/python
+	@echo 'Installing $(NOTE_$*) into $(VENV) …'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_$*)]'
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo 'error: no $(PYTHON) on the PATH. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), but Python 3.11 or newer is needed. Name one: make PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'error: $(PYTHON) cannot make environments. On Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
