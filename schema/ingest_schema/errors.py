@@ -1,14 +1,14 @@
 """Every error that `ingest_schema` raises.
 
-    SchemaError
-     ├─ BatchError             a batch as a whole is not acceptable
-     │   ├─ BatchMalformed     its bytes are not a batch of version 1; `.path` says where
-     │   └─ BatchTooLarge      it is over a limit of `ingest_schema.limits`
-     ├─ BadKey (ValueError)    a metric, param or tag name
-     ├─ BadValue (TypeError)   a metric's value is no number
-     ├─ BadStep (ValueError)   a step is no int64
-     ├─ BadTime (ValueError)   a timestamp is no int64 of milliseconds
-     └─ BadText (ValueError)   a param's or tag's value can't be stored
+SchemaError
+ ├─ BatchError             a batch as a whole is not acceptable
+ │   ├─ BatchMalformed     its bytes are not a batch of version 1; `.path` says where
+ │   └─ BatchTooLarge      it is over a limit of `ingest_schema.limits`
+ ├─ BadKey (ValueError)    a metric, param or tag name
+ ├─ BadValue (TypeError)   a metric's value is no number
+ ├─ BadStep (ValueError)   a step is no int64
+ ├─ BadTime (ValueError)   a timestamp is no int64 of milliseconds
+ └─ BadText (ValueError)   a param's or tag's value can't be stored
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class BatchTooLarge(BatchError):
     """
 
     def __init__(self, what: str, size: int, limit: int) -> None:
-        super().__init__(f"batch has {size:,} {what}, over the limit of {limit:,}; send it in smaller batches")
+        super().__init__(
+            f"batch has {size:,} {what}, over the limit of {limit:,}; send it in smaller batches"
+        )
         self.what = what
         self.size = size
         self.limit = limit

@@ -102,7 +102,11 @@ def _name(value: Any) -> str | None:
     if not value or "\0" in value:
         return "a name may not be empty and may not hold NUL"
     size_bytes = len(value.encode("utf-8", "surrogatepass"))
-    return None if size_bytes <= MAX_NAME_BYTES else f"{size_bytes:,} bytes, over the limit of {MAX_NAME_BYTES:,}"
+    return (
+        None
+        if size_bytes <= MAX_NAME_BYTES
+        else f"{size_bytes:,} bytes, over the limit of {MAX_NAME_BYTES:,}"
+    )
 
 
 def _name_or_nil(value: Any) -> str | None:

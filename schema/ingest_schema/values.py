@@ -36,20 +36,24 @@ def as_value(key: str, value: Any) -> float:
         BadValue: Anything else: strings, None, Decimal, complex numbers, arrays of no or several elements.
     """
     if isinstance(value, _NUMBER_KINDS):
-        return _finite_range(key, value)
+        return _as_float64(key, value)
     item = getattr(value, "item", None)
     if item is None or isinstance(value, type):
         raise BadValue(f"metric {key!r} has a value of type {_type_name(value)}; it must be a number")
     size = _element_count(value)
     if size != 1:
-        raise BadValue(f"metric {key!r} has a {_type_name(value)} of {size} elements; it must be a single number")
+        raise BadValue(
+            f"metric {key!r} has a {_type_name(value)} of {size} elements; it must be a single number"
+        )
     try:
         scalar = item()
     except Exception as error:  # item() is foreign code: whatever it raises, the caller is told which metric
         raise BadValue(f"metric {key!r}: {_type_name(value)} gave no number: {error}") from error
     if not isinstance(scalar, _NUMBER_KINDS):
-        raise BadValue(f"metric {key!r} has a {_type_name(value)} holding {_type_name(scalar)}; it must be a number")
-    return _finite_range(key, scalar)
+        raise BadValue(
+            f"metric {key!r} has a {_type_name(value)} holding {_type_name(scalar)}; it must be a number"
+        )
+    return _as_float64(key, scalar)
 
 
 def as_step(step: Any) -> int:
@@ -68,7 +72,9 @@ def as_time_ms(time_ms: Any) -> int:
         BadTime: As `as_step`. A float is most likely time.time(), in seconds: the message says what to write.
     """
     if isinstance(time_ms, float):
-        raise BadTime(f"timestamp {time_ms!r} is a float; give whole milliseconds, such as int(time.time() * 1000)")
+        raise BadTime(
+            f"timestamp {time_ms!r} is a float; give whole milliseconds, such as int(time.time() * 1000)"
+        )
     return _as_int64(time_ms, "timestamp", BadTime)
 
 
@@ -105,11 +111,13 @@ def check_text(key: str, text: Any, what: str = "param") -> None:
         raise BadText(f"{what} {key!r}: its value {_shortened(text)} {problem}{hint}")
 
 
-def _finite_range(key: str, number: bool | int | float) -> float:
+def _as_float64(key: str, number: bool | float) -> float:
     try:
         return float(number)
     except OverflowError:
-        raise BadValue(f"metric {key!r} has an integer of {len(str(abs(number)))} digits, beyond float64") from None
+        raise BadValue(
+            f"metric {key!r} has an integer of {len(str(abs(number)))} digits, beyond float64"
+        ) from None
     except ValueError:  # str() of an int over 4,300 digits is itself refused by Python
         raise BadValue(f"metric {key!r} has an integer beyond float64") from None
 
@@ -122,7 +130,7 @@ def _element_count(value: Any) -> int:
     return int(size) if isinstance(size, int) else 1
 
 
-def _as_int64(number: Any, what: str, error: type[BadStep] | type[BadTime]) -> int:
+def _as_int64(number: Any, what: str, error: type[BadStep | BadTime]) -> int:
     if isinstance(number, bool):
         raise error(f"{what} {number!r} is a bool; it must be an integer")
     try:

@@ -185,11 +185,15 @@ def decode_batch(body: bytes | bytearray | memoryview) -> Batch:
     fields = _unpack_map(body)
     version = fields["version"]
     if type(version) is not int or version != PROTOCOL_VERSION:
-        raise BatchMalformed("version", f"this side speaks version {PROTOCOL_VERSION}, the batch is {version!r:.40}")
+        raise BatchMalformed(
+            "version", f"this side speaks version {PROTOCOL_VERSION}, the batch is {version!r:.40}"
+        )
     seq = _integer(fields, "seq", 1)
     sent_ms = _integer(fields, "sent_ms", INT64_MIN)
     keys = _decode_keys(fields["keys"])
-    counts, steps, times_ms, values = (_blob(fields, name) for name in ("counts", "steps", "times_ms", "values"))
+    counts, steps, times_ms, values = (
+        _blob(fields, name) for name in ("counts", "steps", "times_ms", "values")
+    )
     _check_columns(keys, counts, steps, times_ms, values)
     return Batch(
         run_id=_decode_id(fields, "run_id"),
@@ -232,8 +236,10 @@ def _unpack_map(body: bytes | bytearray | memoryview) -> dict[str, Any]:
             max_map_len=len(_FIELDS),
             max_ext_len=0,
         )
-    except Exception as error:  # msgpack raises ValueError and others for a bad body; all mean the same to the caller
-        raise BatchMalformed("$", f"no msgpack map of version 1: {error or type(error).__name__}") from error
+    except (
+        Exception
+    ) as error:  # msgpack raises ValueError and others for a bad body; all mean the same to the caller
+        raise BatchMalformed("$", f"no msgpack map of version 1: {_reason(error)}") from error
     if not isinstance(fields, dict):
         raise BatchMalformed("$", f"expected a map, got {type(fields).__name__}")
     if missing := [name for name in _FIELDS if name not in fields]:
@@ -241,6 +247,10 @@ def _unpack_map(body: bytes | bytearray | memoryview) -> dict[str, Any]:
     if unknown := fields.keys() - _FIELD_SET:
         raise BatchMalformed("$", f"unknown field {min(map(str, unknown))!r:.80}")
     return fields
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__  # some of msgpack's errors have no text
 
 
 def _integer(fields: dict[str, Any], name: str, least: int) -> int:
@@ -285,7 +295,9 @@ def _decode_keys(joined: Any) -> tuple[str, ...]:
     return keys
 
 
-def _check_columns(keys: tuple[str, ...], counts: bytes, steps: bytes, times_ms: bytes, values: bytes) -> None:
+def _check_columns(
+    keys: tuple[str, ...], counts: bytes, steps: bytes, times_ms: bytes, values: bytes
+) -> None:
     if len(counts) != 4 * len(keys):
         raise BatchMalformed("counts", f"{len(counts)} bytes for {len(keys)} keys; 4 bytes each are expected")
     numbers = unpack_column("I", counts)
@@ -296,7 +308,9 @@ def _check_columns(keys: tuple[str, ...], counts: bytes, steps: bytes, times_ms:
         raise BatchTooLarge("points", point_count, MAX_BATCH_POINTS)
     for name, column in (("steps", steps), ("times_ms", times_ms), ("values", values)):
         if len(column) != 8 * point_count:
-            raise BatchMalformed(name, f"{len(column)} bytes for {point_count} points; 8 bytes each are expected")
+            raise BatchMalformed(
+                name, f"{len(column)} bytes for {point_count} points; 8 bytes each are expected"
+            )
 
 
 def _decode_events(blob: bytes) -> tuple[Event, ...]:
@@ -320,6 +334,6 @@ def _decode_events(blob: bytes) -> tuple[Event, ...]:
         try:
             event = unpacker.unpack()
         except Exception as error:  # as in _unpack_map
-            raise BatchMalformed(path, f"no msgpack array: {error or type(error).__name__}") from error
+            raise BatchMalformed(path, f"no msgpack array: {_reason(error)}") from error
         events.append(check_event(event, path))
     return tuple(events)
