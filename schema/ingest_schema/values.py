@@ -114,12 +114,9 @@ def check_text(key: str, text: Any, what: str = "param") -> None:
 def _as_float64(key: str, number: bool | float) -> float:
     try:
         return float(number)
-    except OverflowError:
-        raise BadValue(
-            f"metric {key!r} has an integer of {len(str(abs(number)))} digits, beyond float64"
-        ) from None
-    except ValueError:  # str() of an int over 4,300 digits is itself refused by Python
-        raise BadValue(f"metric {key!r} has an integer beyond float64") from None
+    except OverflowError:  # an int; its digits are not shown, since str() refuses a very long one itself
+        bits = int(number).bit_length()
+        raise BadValue(f"metric {key!r} has an integer of {bits:,} bits, beyond float64") from None
 
 
 def _element_count(value: Any) -> int:
@@ -136,9 +133,12 @@ def _as_int64(number: Any, what: str, error: type[BadStep | BadTime]) -> int:
     try:
         value = index(number)
     except TypeError:
-        raise error(f"{what} {number!r} is of type {_type_name(number)}; it must be an integer") from None
+        raise error(f"{what} is of type {_type_name(number)}; it must be an integer") from None
     if not INT64_MIN <= value <= INT64_MAX:
-        raise error(f"{what} {value} is outside the range of a 64-bit integer")
+        shown = (
+            str(value) if value.bit_length() < 256 else f"of {value.bit_length():,} bits"
+        )  # str() has its limit
+        raise error(f"{what} {shown} is outside the range of a 64-bit integer")
     return value
 
 
