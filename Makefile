@@ -63,7 +63,7 @@ NOTE_demo     := the service and PyTorch (large: up to some gigabytes, once)
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt $(BIN)/python
 	@echo 'Installing $(NOTE_$*) into $(VENV) …'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_$*)]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_$*)]'
 	@touch $@
 
 $(BIN)/python:
