@@ -1,0 +1,59 @@
+"""Write the pages of docs/ that say what the code says: `python docs/make.py`. A test fails while they differ.
+
+settings.md   every setting of the service, from ingest.settings
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ingest.settings import ENV_PREFIX, GROUPS, Settings
+
+DOCS = Path(__file__).parent
+MIB = 1024 * 1024
+
+
+def _default(name: str) -> str:
+    field = Settings.model_fields[name]
+    if name == "data_dir":
+        return "the user's data directory"
+    value = field.get_default(call_default_factory=True)
+    if value in (None, (), {}):
+        return "–"
+    if name.endswith("_bytes") and isinstance(value, int) and value % MIB == 0:
+        return f"{value} ({value // MIB} MiB)"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings_page() -> str:
+    """Every setting by group: variable, default, meaning."""
+    lines = [
+        "# Settings of the service",
+        "",
+        "<!-- Written by docs/make.py from ingest/settings.py. -->",
+        "",
+        "Flags come before the environment, the environment before the file `ingest.toml`, the file before the defaults;",
+        "`ingest config` prints all of them with their origin. The file is the one named by `--config` or `INGEST_CONFIG`, else",
+        "`ingest.toml` in the working directory, else in the user's configuration directory; a group below is a table",
+        "in it. Each variable also exists as `INGEST_<NAME>_FILE`, the path of a file that holds the value. Units are",
+        "seconds and bytes.",
+    ]
+    for group, model in GROUPS.items():
+        lines += ["", f"## [{group}]", "", "| variable | default | meaning |", "|---|---|---|"]
+        for name in model.model_fields:
+            meaning = " ".join((Settings.model_fields[name].description or "").split())
+            lines.append(f"| `{ENV_PREFIX}{name.upper()}` | {_default(name)} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"settings.md": settings_page}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, render in PAGES.items():
+        (DOCS / name).write_text(render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
