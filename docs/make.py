@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prometheus_client.metrics import MetricWrapperBase
+
+from ingest import telemetry
 from ingest.settings import ENV_PREFIX, GROUPS, Settings
 
 DOCS = Path(__file__).parent
@@ -46,7 +49,29 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page}
+def metrics_page() -> str:
+    """Every metric that the service declares, with its labels."""
+    lines = [
+        "# Metrics of the service",
+        "",
+        "<!-- Written by docs/make.py from ingest/telemetry.py. -->",
+        "",
+        "What `GET /metrics` answers, in Prometheus' text form; with several workers, the sum over all. With one worker the usual",
+        "`ingest_process_…` metrics come along. The law of points: received = stored + repeated + refused.",
+        "",
+        "| metric | type | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    declared = [value for value in vars(telemetry).values() if isinstance(value, MetricWrapperBase)]
+    for metric in declared:
+        family = next(iter(metric.describe()))
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames) or "–"  # noqa: SLF001  # not public anywhere
+        lines.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "metrics.md": metrics_page}
 
 
 def main() -> None:
