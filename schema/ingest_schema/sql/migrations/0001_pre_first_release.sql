@@ -53,6 +53,7 @@ CREATE TABLE runs (
 ) WITH (fillfactor = 80);
 CREATE INDEX runs_by_start ON runs (experiment_id, start_time_ms DESC, run_id);
 CREATE INDEX runs_newest ON runs (start_time_ms DESC, run_id);
+CREATE INDEX runs_alive ON runs (run_id) WHERE status IN ('RUNNING', 'LOST');
 COMMENT ON TABLE runs IS 'One execution of training code.';
 COMMENT ON COLUMN runs.run_id IS 'UUIDv7 made by the client; shown as 32 hex digits.';
 COMMENT ON COLUMN runs.start_time_ms IS 'By the client''s clock, ms since the Unix epoch.';
@@ -139,6 +140,50 @@ COMMENT ON COLUMN metric_chunks.min_value IS 'Of the finite values; NULL when th
 COMMENT ON COLUMN metric_chunks.sum_value IS 'Of the finite values.';
 COMMENT ON COLUMN metric_chunks.non_finite IS 'How many values are NaN or infinite.';
 
+-- Where compaction puts what metric_chunks holds in small pieces: about 1,000 points of one metric and writer in a row,
+-- sorted by (step, time, arrival), and packed: steps that rise evenly and times that nearly do need no array, or a small
+-- one. A table of its own, so that metric_chunks stays a small buffer whose space is used again, and so that a long
+-- series lies in neighbouring pages. `values` is compressed where that helps (losses computed in float32 halve).
+CREATE TABLE packed_chunks (
+    run_id         uuid NOT NULL,
+    writer_id      uuid NOT NULL,
+    seq            bigint NOT NULL,
+    lo_step        bigint NOT NULL,
+    hi_step        bigint NOT NULL,
+    lo_time_ms     bigint NOT NULL,
+    hi_time_ms     bigint NOT NULL,
+    first_value    float8 NOT NULL,
+    last_value     float8 NOT NULL,
+    min_value      float8,
+    max_value      float8,
+    min_step       bigint,
+    max_step       bigint,
+    sum_value      float8 NOT NULL,
+    step_gap       bigint,
+    n              int NOT NULL,
+    non_finite     int NOT NULL,
+    part           int NOT NULL,
+    time_ordered   boolean NOT NULL,
+    key            text COLLATE "C" NOT NULL,
+    blocks         bytea,
+    steps          int8[],
+    times_ms       int8[],
+    time_residuals int2[],
+    "values"       float8[] NOT NULL,
+    CHECK ((step_gap IS NULL) = (steps IS NOT NULL)),
+    CHECK ((time_residuals IS NULL) = (times_ms IS NOT NULL))
+) WITH (autovacuum_vacuum_insert_scale_factor = 0.1);
+ALTER TABLE packed_chunks ALTER COLUMN blocks SET STORAGE EXTERNAL;
+CREATE INDEX packed_chunks_by_step ON packed_chunks (run_id, key, lo_step);
+COMMENT ON TABLE packed_chunks IS 'Points after compaction; summaries as in metric_chunks. Read the view metrics instead.';
+COMMENT ON COLUMN packed_chunks.seq IS 'The last of the writer''s batches whose points are here.';
+COMMENT ON COLUMN packed_chunks.part IS 'Arrival order among rows of one writer and seq.';
+COMMENT ON COLUMN packed_chunks.time_ordered IS 'first_value was logged at lo_time_ms and last_value at hi_time_ms.';
+COMMENT ON COLUMN packed_chunks.step_gap IS 'The i-th step, from 0, is lo_step + i * step_gap. NULL: see steps.';
+COMMENT ON COLUMN packed_chunks.time_residuals IS
+    'The i-th time, from 0, is lo_time_ms + i * (hi_time_ms - lo_time_ms) / greatest(n - 1, 1) + residual. NULL: see times_ms.';
+COMMENT ON COLUMN packed_chunks.blocks IS 'Summaries of each 128 points, for charts finer than a row; ingest/store/packs.py has the layout.';
+
 CREATE TABLE series (
     run_id        uuid NOT NULL,
     key           text COLLATE "C" NOT NULL,
@@ -184,19 +229,31 @@ COMMENT ON TABLE secrets IS 'What the service needs to log in elsewhere, such as
 -- Views: the public SQL contract, version 1 -----------------------------------------------------------------------------
 
 CREATE VIEW metrics AS
-SELECT c.run_id,
-       c.key,
-       p.step,
-       p.time_ms,
+SELECT m.run_id,
+       m.key,
+       m.step,
+       m.time_ms,
        -- Any int64 is a legal time_ms, not every one is a timestamptz: the years -4712 to 9999, else NULL.
-       CASE WHEN p.time_ms BETWEEN -210866803200000 AND 253402300799999
-            THEN to_timestamp(p.time_ms / 1000::float8) END AS "time",
-       p.value,
+       CASE WHEN m.time_ms BETWEEN -210866803200000 AND 253402300799999
+            THEN to_timestamp(m.time_ms / 1000::float8) END AS "time",
+       m.value,
        w.rank,
        w.attempt
-FROM metric_chunks AS c
-JOIN writers AS w ON w.run_id = c.run_id AND w.writer_id = c.writer_id
-CROSS JOIN LATERAL unnest(c.steps, c.times_ms, c."values") AS p (step, time_ms, value);
+FROM (
+    SELECT c.run_id, c.key, c.writer_id, p.step, p.time_ms, p.value
+    FROM metric_chunks AS c
+    CROSS JOIN LATERAL unnest(c.steps, c.times_ms, c."values") AS p (step, time_ms, value)
+    UNION ALL
+    SELECT c.run_id, c.key, c.writer_id,
+           COALESCE(p.step, c.lo_step + (p.i - 1) * c.step_gap),
+           COALESCE(p.time_ms,
+                    c.lo_time_ms + (p.i - 1) * (c.hi_time_ms - c.lo_time_ms) / GREATEST(c.n - 1, 1) + p.time_residual),
+           p.value
+    FROM packed_chunks AS c
+    CROSS JOIN LATERAL unnest(c.steps, c.times_ms, c.time_residuals, c."values") WITH ORDINALITY
+        AS p (step, time_ms, time_residual, value, i)
+) AS m
+JOIN writers AS w ON w.run_id = m.run_id AND w.writer_id = m.writer_id;
 COMMENT ON VIEW metrics IS 'Every point: one row for each value logged.';
 
 CREATE VIEW latest_metrics AS

@@ -56,7 +56,8 @@ BEGIN
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA ingest FROM %I', reader);
     EXECUTE format('GRANT USAGE ON SCHEMA ingest TO %I', reader);
     FOREACH relation IN ARRAY ARRAY[
-        'experiments', 'experiment_tags', 'runs', 'params', 'tags', 'writers', 'metric_chunks', 'series',
+        'experiments', 'experiment_tags', 'runs', 'params', 'tags', 'writers', 'metric_chunks', 'packed_chunks',
+        'series',
         'metrics', 'latest_metrics', 'runs_wide'
     ] LOOP
         EXECUTE format('GRANT SELECT ON ingest.%I TO %I', relation, reader);
