@@ -1,0 +1,99 @@
+"""What the handlers work with: everything of one serving process that has a life, opened and closed in one place."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from ingest.auth import Authenticator
+from ingest.migrations import SchemaState, check_schema
+from ingest.settings import Settings
+from ingest.store.connect import connect
+from ingest.store.housekeeping import Housekeeping
+from ingest.store.reader import ReaderAccess, find_reader
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """Where the process stands; the one thing here that changes."""
+
+    is_draining: bool = False
+    """Whether a signal to stop has come: no new batch is accepted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts, by what they do."""
+
+    settings: Settings
+    database_url: str = field(repr=False)
+    schema: SchemaState
+    housekeeping: Housekeeping
+    authenticator: Authenticator
+    reader_access: ReaderAccess
+    lifecycle: Lifecycle
+
+    async def drain(self) -> None:
+        """Refuse new batches and wait until the accepted ones are committed. The caller brings the time-out."""
+        self.lifecycle.is_draining = True
+
+    def free_disk_bytes(self) -> int | None:
+        """Room left where this machine keeps data; None when the directory does not exist."""
+        try:
+            return shutil.disk_usage(self.settings.data_dir).free
+        except OSError:
+            return None
+
+
+class NoToken(Exception):
+    """The service would be reachable from elsewhere, and nobody could be told apart."""
+
+
+async def check_database(settings: Settings, database_url: str) -> None:
+    """Whether a service may start on this database: its schema fits, and it has a token if tokens are needed.
+
+    Raises:
+        SchemaMismatch, MigrationError: The schema is not this release's.
+        NoToken: Tokens are needed and the database has none.
+        StoreError: The database can't be used.
+    """
+    async with connect(database_url, purpose="start") as connection:
+        await check_schema(connection)
+        reader_access = await find_reader(connection, database_url, settings.reader_database_url)
+    if reader_access.problem is not None:
+        logger.warning("SQL over HTTP is off: %s", reader_access.problem)
+    async with Housekeeping.open(database_url) as housekeeping:
+        if settings.needs_token and not await housekeeping.has_valid_token():
+            raise NoToken(
+                f"listening on {settings.host} needs a token, and the database has none; create one first: "
+                "ingest token create NAME --role admin"
+            )
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, database_url: str) -> AsyncIterator[Services]:
+    """Open everything; close it in reverse order.
+
+    Raises:
+        SchemaMismatch, MigrationError: The schema is not this release's.
+        StoreError: The database can't be used.
+    """
+    async with connect(database_url, purpose="start") as connection:
+        schema = await check_schema(connection)
+        reader_access = await find_reader(connection, database_url, settings.reader_database_url)
+    async with AsyncExitStack() as stack:
+        housekeeping = await stack.enter_async_context(Housekeeping.open(database_url))
+        yield Services(
+            settings=settings,
+            database_url=database_url,
+            schema=schema,
+            housekeeping=housekeeping,
+            authenticator=Authenticator(housekeeping.find_token, required=settings.needs_token),
+            reader_access=reader_access,
+            lifecycle=Lifecycle(),
+        )

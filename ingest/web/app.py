@@ -1,0 +1,37 @@
+"""The application: all routes, behind one edge. Made anew for each process and each test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from ingest.services import Services
+from ingest.web import health, openapi
+from ingest.web.edge import add_security_headers, make_edge
+from ingest.web.hosts import HostRules, own_addresses
+from ingest.web.routes import SERVICES, Route, RouteTable
+
+ALL_ROUTES: tuple[Route, ...] = (*health.ROUTES, *openapi.ROUTES)
+"""Every route of the service. A module that brings routes joins its list to this one."""
+
+
+def create_app(services: Services, routes: Sequence[Route] = ALL_ROUTES) -> web.Application:
+    """The application for these services.
+
+    Args:
+        services: Opened, and open for as long as the application runs.
+        routes: Others than the service's own; for tests of the edge.
+    """
+    settings = services.settings
+    table = RouteTable(routes)
+    hosts = HostRules(allowed=settings.allowed_hosts, bound=settings.host, addresses=own_addresses())
+    app = web.Application(
+        middlewares=[make_edge(services, table, hosts)],
+        client_max_size=settings.max_body_bytes,
+    )
+    app[SERVICES] = services
+    app[openapi.TABLE] = table
+    app.on_response_prepare.append(add_security_headers)
+    table.register(app)
+    return app
