@@ -1,0 +1,91 @@
+"""Connections to PostgreSQL: one for each lane of writers, a pool for our reads, a pool for users' SQL.
+
+Every connection sees the schema `ingest` first and has time-outs of its own, so that neither a reader nor a forgotten
+transaction can hurt the write path. TLS, failover hosts and so on are what the URL says (libpq's names).
+
+Not for pgbouncer in transaction mode: lanes own a temporary table and use prepared statements.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import asyncpg
+
+from ingest_schema.sql import load_queries
+
+__all__ = ["connect_writer", "open_reader_pool", "open_sql_pool"]
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds to wait for one connection."""
+COMMIT_TIMEOUT: Final = 60.0
+"""Seconds that one commit group may take; a group is a fraction of a second of work."""
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, int(seconds * 1000)))
+
+
+async def connect_writer(url: str) -> Any:
+    """A connection for one lane.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: The database can't be reached.
+    """
+    connection = await asyncpg.connect(
+        url,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=COMMIT_TIMEOUT,
+        server_settings={
+            "application_name": "ingest writer",
+            "search_path": "ingest",
+            "synchronous_commit": "on",  # acknowledged means on disk, whatever the database's default is
+            "statement_timeout": _milliseconds(COMMIT_TIMEOUT),
+            "idle_in_transaction_session_timeout": _milliseconds(COMMIT_TIMEOUT),
+            "jit": "off",  # compiling the merge takes longer than running it
+            "DateStyle": "ISO",
+        },
+    )
+    try:
+        await connection.execute(load_queries("write")["create_series_stage"])
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def open_reader_pool(url: str, *, size: int, timeout: float) -> Any:
+    """A pool for our own reads; connections are made when first needed.
+
+    Args:
+        timeout: Seconds that one statement may take.
+    """
+    return await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=timeout + 5,
+        max_inactive_connection_lifetime=300,
+        server_settings={
+            "application_name": "ingest reader",
+            "search_path": "ingest",
+            "default_transaction_read_only": "on",
+            "statement_timeout": _milliseconds(timeout),
+            "idle_in_transaction_session_timeout": _milliseconds(timeout + 30),
+            "jit": "off",
+        },
+    )
+
+
+async def open_sql_pool(url: str, *, size: int) -> Any:
+    """A pool for users' SQL, on the URL of the reader role. No statement cache: users' statements rarely repeat."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size,
+        timeout=CONNECT_TIMEOUT,
+        max_inactive_connection_lifetime=60,
+        statement_cache_size=0,
+        server_settings={"application_name": "ingest sql", "default_transaction_read_only": "on"},
+    )

@@ -1,0 +1,1 @@
+"""The write path behind the HTTP edge: admission, decoding, and the lanes that commit groups of batches."""
