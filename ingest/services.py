@@ -14,6 +14,7 @@ from ingest.settings import Settings
 from ingest.store.connect import connect
 from ingest.store.housekeeping import Housekeeping
 from ingest.store.reader import ReaderAccess, find_reader
+from ingest.write.intake import Intake
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +37,13 @@ class Services:
     housekeeping: Housekeeping
     authenticator: Authenticator
     reader_access: ReaderAccess
+    intake: Intake
     lifecycle: Lifecycle
 
     async def drain(self) -> None:
         """Refuse new batches and wait until the accepted ones are committed. The caller brings the time-out."""
         self.lifecycle.is_draining = True
+        await self.intake.drain()
 
     def free_disk_bytes(self) -> int | None:
         """Room left where this machine keeps data; None when the directory does not exist."""
@@ -95,5 +98,6 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             housekeeping=housekeeping,
             authenticator=Authenticator(housekeeping.find_token, required=settings.needs_token),
             reader_access=reader_access,
+            intake=await stack.enter_async_context(Intake.open(settings, database_url)),
             lifecycle=Lifecycle(),
         )

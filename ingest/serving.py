@@ -112,7 +112,7 @@ async def _drain(services: Services, runner: web.AppRunner, timeout: float) -> N
         async with asyncio.timeout(timeout):
             await services.drain()
     except TimeoutError:
-        logger.error(
+        logger.warning(
             "not everything was committed within %.0f seconds; clients will send the rest again", timeout
         )
 

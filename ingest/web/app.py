@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from ingest.services import Services
-from ingest.web import health, openapi
+from ingest.web import batches, health, openapi
 from ingest.web.edge import add_security_headers, make_edge
 from ingest.web.hosts import HostRules, own_addresses
 from ingest.web.routes import SERVICES, Route, RouteTable
 
-ALL_ROUTES: tuple[Route, ...] = (*health.ROUTES, *openapi.ROUTES)
+ALL_ROUTES: tuple[Route, ...] = (*health.ROUTES, *openapi.ROUTES, *batches.ROUTES)
 """Every route of the service. A module that brings routes joins its list to this one."""
 
 
