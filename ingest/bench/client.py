@@ -27,6 +27,7 @@ from ingest.bench.machine import postgres_facts
 from ingest.bench.proxy import Faults, ProxyThread
 from ingest.bench.service import Service, free_port
 from ingest.bench.timing import spread
+from ingest.bench.verify import check_counters
 from ingest.bench.worker import Worker
 from ingest_schema.ids import parse_id
 
@@ -157,9 +158,7 @@ def check_nothing_lost(result: dict[str, Any], what: str, service_url: str | Non
         BenchError: A point is missing.
     """
     stats, points = result["stats"], result["points"]
-    accounted = stats["acknowledged"] + stats["spooled"] + stats["rejected"] + stats["dropped"]
-    if stats["accepted"] != points or accounted != points or stats["dropped"] or stats["rejected"]:
-        raise BenchError(f"{what}: {points} points were logged, and the client says {stats}")
+    check_counters(stats, points, what)
     if service_url is None:
         return
     if not result["flushed"]:

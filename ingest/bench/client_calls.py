@@ -21,7 +21,7 @@ import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,7 @@ def _measure_ingest(orders: CallOrders) -> dict[str, Any]:
     result["sender_cpu_per_million"] = (others + children.ru_utime + children.ru_stime) / points * 1e6
     result["points"] = points
     result["run_id"] = run.info.run_id
-    result["stats"] = run.stats().as_dict()
+    result["stats"] = asdict(run.stats())
     result["spool_bytes"] = sum(
         file.stat().st_size for file in Path(orders.spool_dir).rglob("*") if file.is_file()
     )

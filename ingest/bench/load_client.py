@@ -60,7 +60,7 @@ def log_for(orders: Orders, run: ingest.Run, result: WriterResult, calls_ns: arr
 
 
 def _wait_for_backlog(run: ingest.Run) -> None:
-    while run.stats().spooled > BACKLOG_POINTS:
+    while run.stats().spooled_num > BACKLOG_POINTS:
         time.sleep(0.002)
 
 
@@ -92,7 +92,7 @@ def main() -> None:
         "writers": [asdict(result)],
         "cpu": time.process_time() - cpu_before,
         "rss_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "stats": stats.as_dict(),
+        "stats": asdict(stats),
     }
     print(json.dumps(report), flush=True)  # noqa: T201  # the protocol with the parent
 

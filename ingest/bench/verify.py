@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import struct
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from ingest.bench import BenchError
@@ -86,12 +86,15 @@ def stored_points(api: Api, run_id: UUID) -> list[Point]:
             return points
 
 
-def series_lengths(points: Iterable[Point]) -> dict[str, int]:
-    """Points of each metric."""
-    lengths: defaultdict[str, int] = defaultdict(int)
-    for key, *_ in points:
-        lengths[key] += 1
-    return dict(lengths)
+def check_counters(stats: Mapping[str, Any], points: int, what: str) -> None:
+    """Hold a client's counters (`asdict(run.stats())`) to their law, and to what the caller knows that it logged.
+
+    Raises:
+        BenchError: accepted is not the points logged, not the sum of its parts, or something was dropped or rejected.
+    """
+    parts = sum(stats[f"{name}_num"] for name in ("acknowledged", "spooled", "rejected", "dropped"))
+    if stats["accepted_num"] != points or parts != points or stats["dropped_num"] or stats["rejected_num"]:
+        raise BenchError(f"{what}: {points} points were logged, and the client says {dict(stats)}")
 
 
 _Exact = tuple[str, int, int, bytes]
