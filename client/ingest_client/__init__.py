@@ -1,1 +1,127 @@
-"""The non-blocking client of ingest."""
+"""The non-blocking, durable client of ingest: log from a training loop, lose nothing, wait for nothing.
+
+A logging call writes one record into a memory-mapped spool and returns; a thread delivers the spool to the service,
+exactly once, whenever the service is there. Training scripts import it as `ingest`.
+
+    start_run, end_run, log_metrics …   the fluent face, with MLflow's names (`_fluent`)
+    Run                                 what start_run returns; thread-safe (`_run`)
+    AsyncClient                         the asyncio twin (`_aio`)
+    sync_spool                          what `ingest sync` does (`_sync`)
+
+Names are imported when they are first used: `import ingest` costs a few milliseconds at the top of every script, also of
+those that never log.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ingest_client._aio import AsyncClient, AsyncRun
+    from ingest_client._fluent import (
+        Experiment,
+        active_run,
+        create_experiment,
+        end_run,
+        flush,
+        get_tracking_uri,
+        last_active_run,
+        log_metric,
+        log_metrics,
+        log_param,
+        log_params,
+        set_experiment,
+        set_tag,
+        set_tags,
+        set_tracking_uri,
+        start_run,
+    )
+    from ingest_client._identity import RunInfo
+    from ingest_client._run import Run
+    from ingest_client._settings import Settings
+    from ingest_client._stats import Stats
+    from ingest_client._sync import SpoolReport, sync_spool
+    from ingest_client.errors import ClientError, NotFound, RunAlreadyActive, ServiceError, Unreachable
+    from ingest_schema.errors import BadKey, BadStep, BadText, BadTime, BadValue, SchemaError
+
+__all__ = [
+    "AsyncClient",
+    "AsyncRun",
+    "BadKey",
+    "BadStep",
+    "BadText",
+    "BadTime",
+    "BadValue",
+    "ClientError",
+    "Experiment",
+    "NotFound",
+    "Run",
+    "RunAlreadyActive",
+    "RunInfo",
+    "SchemaError",
+    "ServiceError",
+    "Settings",
+    "SpoolReport",
+    "Stats",
+    "Unreachable",
+    "active_run",
+    "create_experiment",
+    "end_run",
+    "flush",
+    "get_tracking_uri",
+    "last_active_run",
+    "log_metric",
+    "log_metrics",
+    "log_param",
+    "log_params",
+    "set_experiment",
+    "set_tag",
+    "set_tags",
+    "set_tracking_uri",
+    "start_run",
+    "sync_spool",
+]
+
+_SOURCES: Final = {
+    "ingest_schema.errors": ("BadKey", "BadStep", "BadText", "BadTime", "BadValue", "SchemaError"),
+    "ingest_client._aio": ("AsyncClient", "AsyncRun"),
+    "ingest_client._fluent": (
+        "Experiment",
+        "active_run",
+        "create_experiment",
+        "end_run",
+        "flush",
+        "get_tracking_uri",
+        "last_active_run",
+        "log_metric",
+        "log_metrics",
+        "log_param",
+        "log_params",
+        "set_experiment",
+        "set_tag",
+        "set_tags",
+        "set_tracking_uri",
+        "start_run",
+    ),
+    "ingest_client._run": ("Run",),
+    "ingest_client._identity": ("RunInfo",),
+    "ingest_client._settings": ("Settings",),
+    "ingest_client._stats": ("Stats",),
+    "ingest_client._sync": ("SpoolReport", "sync_spool"),
+    "ingest_client.errors": ("ClientError", "NotFound", "RunAlreadyActive", "ServiceError", "Unreachable"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562); from then on it is an ordinary global."""
+    for module, names in _SOURCES.items():
+        if name in names:
+            value = getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,87 @@
+"""The directory of one writer's spool: how it comes into being, who owns it, how it goes.
+
+A process owns a spool as long as it holds a flock on the file `lock` in it; the kernel lets go when the process dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+__all__ = [
+    "LOCK_NAME",
+    "META_NAME",
+    "SHAPES_NAMES",
+    "claim_lock",
+    "make_directory",
+    "remove_spool",
+    "write_all",
+]
+
+LOCK_NAME: Final = "lock"
+META_NAME: Final = "meta.json"
+SHAPES_NAMES: Final = ("shapes.a", "shapes.b")
+
+
+def claim_lock(directory: Path) -> int | None:
+    """The lock of a spool as an open descriptor; None if a live process holds it or the spool is gone."""
+    try:
+        fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever delivered and removed the spool between our open and our lock left us a lock of nothing.
+        if os.fstat(fd).st_ino == os.stat(directory / LOCK_NAME).st_ino:
+            return fd
+    except OSError:
+        pass
+    os.close(fd)
+    return None
+
+
+def remove_spool(directory: Path) -> None:
+    """Delete a spool whose lock is held; the run's directory too, if this was the last one in it."""
+    trash = directory.with_name(f".trash-{directory.name}")
+    try:
+        directory.rename(trash)
+    except OSError:
+        return
+    shutil.rmtree(trash, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        directory.parent.rmdir()
+
+
+def make_directory(root: Path, run_id: UUID, writer_id: UUID) -> tuple[Path, int]:
+    """The locked directory. Locked under a name that no sweep looks at, then renamed: it is never seen unlocked."""
+    final = root / run_id.hex / writer_id.hex
+    hidden = final.with_name(f".new-{writer_id.hex}")
+    for attempt in range(5):
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            final.parent.mkdir(mode=0o700, exist_ok=True)
+            hidden.mkdir(mode=0o700)
+            break
+        except FileNotFoundError:  # a sweep removed the empty run directory between our two calls
+            if attempt == 4:
+                raise
+    fd = os.open(hidden / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hidden.rename(final)
+    except BaseException:
+        os.close(fd)
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    return final, fd
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it; a file opened for appending takes it in one piece unless the disk is full."""
+    while data:
+        data = data[os.write(fd, data) :]

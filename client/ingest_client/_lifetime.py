@@ -1,0 +1,178 @@
+"""How runs end with their process: exit, exceptions, Ctrl-C, SIGTERM, fork.
+
+The hooks go in with the first run and keep whatever the user has: excepthooks are chained; SIGTERM is only taken where
+the default action stands, and that action follows afterwards, so that the exit status is the one everybody expects.
+
+The end of the process waits for the service, all runs together at most the longest `shutdown_timeout`, and half a second
+where nobody listens. What is left lies in the spool, and one line says so.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ingest_client._run import Run
+
+__all__ = ["finish", "forget_active", "live_runs", "on_end", "register", "status_of", "writer_opened"]
+
+UNREACHABLE_PATIENCE: Final = 0.5
+"""Seconds that the exit waits where connections are refused: two attempts."""
+
+_CHILD_TIMEOUT: Final = 2.0
+"""Seconds that a multiprocessing child waits for its tail; its parent adopts what is left."""
+
+_runs: list[Run] = []
+_on_end: list[Callable[[Run], None]] = []
+_is_installed = False
+_exit_status = "FINISHED"
+
+
+def register(run: Run) -> None:
+    """A run has started in this process."""
+    _install()
+    _runs[:] = [r for r in _runs if not _is_settled(r)]
+    if run not in _runs:
+        _runs.append(run)
+
+
+def live_runs() -> list[Run]:
+    """Runs of this process that have not ended or are not fully delivered."""
+    return [run for run in _runs if not _is_settled(run)]
+
+
+def on_end(callback: Callable[[Run], None]) -> None:
+    """Call this with each run whose `with` block is left."""
+    _on_end.append(callback)
+
+
+def forget_active(run: Run) -> None:
+    """The `with` block of a run is left."""
+    for callback in _on_end:
+        callback(run)
+
+
+def status_of(kind: type[BaseException] | None) -> str:
+    """How a run ends that is left by this exception. Leaving by sys.exit() is no failure of the run, as in MLflow."""
+    if kind is None or issubclass(kind, SystemExit):
+        return "FINISHED"
+    return "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+
+
+def writer_opened(run: Run) -> None:
+    """A process has begun to write; in a multiprocessing child, which skips atexit, its own way of finishing is used."""
+    register(run)
+    util = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if util is not None and process is not None and process.parent_process() is not None:
+        util.Finalize(None, finish, args=("FINISHED", _CHILD_TIMEOUT), exitpriority=10)
+
+
+def finish(status: str, timeout: float | None = None) -> None:
+    """End all runs of this process and wait a bounded time for their delivery.
+
+    Takes no lock that the interrupted thread could hold: SIGTERM's handler calls it.
+
+    Args:
+        status: For runs that have not ended.
+        timeout: Seconds; the longest shutdown_timeout of the runs if not given.
+    """
+    runs = live_runs()
+    if not runs:
+        return
+    for run in runs:
+        with contextlib.suppress(
+            Exception
+        ):  # an exit goes on whatever happens; the spool has what was logged
+            run.end(status)
+    senders = [run.sender for run in runs if run.sender is not None]
+    for sender in senders:
+        sender.hurry()
+    deadline = time.monotonic() + (
+        max(r.settings.shutdown_timeout for r in runs) if timeout is None else timeout
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: wait no longer
+        while time.monotonic() < deadline and any(s.is_worth_waiting(UNREACHABLE_PATIENCE) for s in senders):
+            time.sleep(0.01)
+    _say_what_is_left(runs)
+
+
+def _say_what_is_left(runs: list[Run]) -> None:
+    left = [run for run in runs if not _is_settled(run) and run.spool_dir is not None]
+    if not left:
+        return
+    waiting = sum(run.stats().spooled_num for run in left)
+    root = os.path.dirname(os.path.dirname(left[0].spool_dir or ""))
+    runs_text = f"run {left[0].id.hex}" if len(left) == 1 else f"{len(left)} runs"
+    with contextlib.suppress(Exception):
+        sys.stderr.write(
+            f"ingest: {waiting:,} points of {runs_text} wait in {root} for {left[0].settings.tracking_uri};"
+            f" the next run delivers them, or: ingest sync {root}\n"
+        )
+
+
+def _is_settled(run: Run) -> bool:
+    return not run.is_active and (run.sender is None or run.sender.is_complete)
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+def _install() -> None:
+    global _is_installed
+    if not _is_installed:
+        _is_installed = True
+        atexit.register(_at_exit)
+        _chain_excepthook()
+        os.register_at_fork(after_in_child=_after_fork_in_child)
+    _take_sigterm()
+
+
+def _at_exit() -> None:
+    finish(_exit_status)
+
+
+def _chain_excepthook() -> None:
+    previous = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        global _exit_status
+        _exit_status = status_of(kind)
+        previous(kind, error, trace)
+
+    sys.excepthook = excepthook
+
+
+def _take_sigterm() -> None:
+    """Take SIGTERM where nobody else has; only the main thread may."""
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> Any:
+    del frame
+    finish("KILLED")
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _after_fork_in_child() -> None:
+    from ingest_client._run import warn
+
+    warn.renew()
+    for run in _runs:
+        run.after_fork_in_child()
+    # None of them is this process's to end. One that logs here comes back as a writer (writer_opened).
+    _runs.clear()

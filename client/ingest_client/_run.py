@@ -1,0 +1,419 @@
+"""A run: what `start_run` returns. Thread-safe; nothing in it waits for the network but `flush`.
+
+Everything that is logged, start, params, tags and end included, goes through the spool in the order in which it happened:
+a run can begin, log and end with no service in sight and is delivered later.
+
+After a fork the child that logs becomes a writer of its own in the same run, with its own spool and sender; a child that
+does not log starts nothing. Only the process that started a run ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import UUID
+
+from ingest_client import _lifetime
+from ingest_client._bell import Bell
+from ingest_client._identity import RunInfo, user_name, writer_body
+from ingest_client._record import encode_event_record
+from ingest_client._recorder import Recorder
+from ingest_client._sender import Sender
+from ingest_client._settings import Settings, fallback_spool_dir
+from ingest_client._spool import Spool
+from ingest_client._stats import Stats
+from ingest_client._transport import USER_AGENT, Transport
+from ingest_client._warn import Warner
+from ingest_schema.events import END_STATUSES, Event, encode_event
+from ingest_schema.ids import new_id
+from ingest_schema.values import check_key, check_text
+
+if TYPE_CHECKING:
+    from ingest_client._tensors import DeferredReads
+
+__all__ = ["Run", "RunInfo"]
+
+_EVENT_TEXT_BYTES: Final = 1024 * 1024
+"""Params of one event; a larger call is split, so that a batch stays under the protocol's limit."""
+
+warn = Warner()
+
+
+class Run:
+    """One run, as seen by the process that logs to it. Made by `start_run`.
+
+    Attributes:
+        log_metrics: `log_metrics(metrics, step=0, timestamp=None)` logs one value for each name in `metrics`.
+            metrics: names to numbers: bool, int, float, numpy scalars, tensors of one element. NaN and infinities are values.
+            step: any 64-bit integer, in any order; 0 if not given. timestamp: milliseconds since the Unix epoch; now if not given.
+            It raises BadKey, BadValue, BadStep or BadTime for what can't be stored, before anything is, and never for
+            trouble with the service, the network or the disk. A CUDA tensor is not waited for: it is read in the background.
+        log_metric: `log_metric(key, value, step=0, timestamp=None)`, the same for one value.
+    """
+
+    log_metrics: Callable[..., None]
+    log_metric: Callable[..., None]
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        experiment: str | int = "Default",
+        run_id: UUID | None = None,
+        run_name: str | None = None,
+        parent_run_id: UUID | None = None,
+        resume_from_step: int | None = None,
+        owns_run: bool = True,
+    ) -> None:
+        self.id = run_id or new_id()
+        self.settings = settings
+        self._experiment = experiment
+        self._name = run_name
+        self._parent = parent_run_id
+        self._resume_from_step = resume_from_step
+        self._owns_run = owns_run
+        self._start_ms = time.time_ns() // 1_000_000
+        self._start_pid = os.getpid()
+        self._end_ms: int | None = None
+        self._status = "RUNNING"
+        self._bell = Bell()
+        self._sender: Sender | None = None
+        self._recorder = Recorder(self._open_spool, self._set_deferrer)
+        self.log_metrics = self._recorder.log_metrics
+        self.log_metric = self._recorder.log_metric
+        self._recorder.open()
+        _lifetime.register(self)
+
+    # --- logging ----------------------------------------------------------------------------------------------------
+
+    def log_param(self, key: str, value: Any) -> Any:
+        """Log one param, a setting of the run; `str(value)` is stored. Returns the value, as MLflow does.
+
+        A param is written once: the same value again is fine, another one is refused by the service and reported.
+
+        Raises:
+            BadKey, BadText: It can't be stored.
+        """
+        self.log_params({key: value})
+        return value
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log several params; see `log_param`."""
+        self._put_texts("params", "param", {key: str(value) for key, value in params.items()})
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set one tag; `str(value)` is stored and replaces what was there. None deletes the tag.
+
+        Raises:
+            BadKey, BadText: It can't be stored.
+        """
+        self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set several tags; see `set_tag`."""
+        self._put_texts(
+            "tags", "tag", {key: None if value is None else str(value) for key, value in tags.items()}
+        )
+
+    def _put_texts(self, kind: str, what: str, texts: Mapping[str, str | None]) -> None:
+        for key, text in texts.items():
+            check_key(key, what)
+            if text is not None:
+                check_text(key, text, what)
+        part: dict[str, str | None] = {}
+        size = 0
+        for key, text in texts.items():
+            part[key] = text
+            size += len(key) * 4 + len(text or "") * 4
+            if size >= _EVENT_TEXT_BYTES or len(part) >= 1000:
+                self._put_event(kind, part)
+                part, size = {}, 0
+        if part:
+            self._put_event(kind, part)
+
+    def _put_event(self, kind: str, body: Mapping[str, Any], spool: Spool | None = None) -> None:
+        spool = spool or self._recorder.open()
+        if spool is None:
+            warn("no_spool", f"{kind} of run {self.info.run_id} is lost: there is no folder to keep it in")
+            return
+        event = Event(kind, time.time_ns() // 1_000_000, body)
+        spool.put(encode_event_record(encode_event(event)), 0)
+
+    # --- waiting and ending -----------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float = 30.0) -> bool:
+        """Wait until the service has acknowledged all that was logged before this call.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            True if all of it is committed; False if some is still on its way after `timeout`, or was rejected or dropped
+            (see `stats`). What is on its way stays in the spool and is delivered whatever happens.
+        """
+        deadline = time.monotonic() + timeout
+        deferrer, sender = self._recorder.deferrer, self._sender
+        if deferrer is not None and not deferrer.wait(timeout):
+            return False
+        if self._recorder.spool is not None and sender is not None:
+            left = max(0.0, deadline - time.monotonic())
+            if not sender.is_complete and not sender.wait_for(self._recorder.spool.head(), left):
+                return False
+        return self.has_lost_nothing()
+
+    def ask_flush(self) -> Callable[[], bool]:
+        """Hurry the sender, and return a function that says whether all that was logged before is settled."""
+        spool, sender, deferrer = self._recorder.spool, self._sender, self._recorder.deferrer
+        if spool is None or sender is None:
+            return lambda: True
+        if deferrer is not None:
+            read = deferrer.mark()
+            target: list[tuple[int, int]] = []
+
+            def is_settled() -> bool:
+                if not target and read():
+                    target.append(spool.head())
+                    sender.ask(target[0])
+                return bool(target) and sender.has_settled(target[0])
+
+            return is_settled
+        head = spool.head()
+        sender.ask(head)
+        return lambda: sender.has_settled(head)
+
+    def has_lost_nothing(self) -> bool:
+        """Whether no point of this run was rejected or dropped so far."""
+        stats = self.stats()
+        return not (stats.rejected_num or stats.dropped_num)
+
+    def stats(self) -> Stats:
+        """Counters of this run in this process; their law is in `Stats`. Cheap unless gigabytes wait in the spool."""
+        spool, sender, deferrer = self._recorder.spool, self._sender, self._recorder.deferrer
+        dropped = dict(self._recorder.dropped)
+        acknowledged = rejected = spooled = spool_bytes = 0
+        if spool is not None:
+            for reason, points in tuple(spool.dropped.items()):
+                dropped[reason] = dropped.get(reason, 0) + points
+            state, spooled = spool.counted()
+            acknowledged, rejected = state.acknowledged_points, state.rejected_points
+            spool_bytes = 0 if sender is not None and sender.is_complete else spool.size_bytes
+        if deferrer is not None:
+            spooled += deferrer.pending_num
+        dropped_num = sum(dropped.values())
+        return Stats(
+            accepted_num=acknowledged + spooled + rejected + dropped_num,
+            acknowledged_num=acknowledged,
+            spooled_num=spooled,
+            rejected_num=rejected,
+            dropped_num=dropped_num,
+            rejected=dict(sender.delivery.refusals) if sender else {},
+            dropped=dropped,
+            rejected_events_num=sender.rejected_events if sender else 0,
+            batches_num=sender.batches if sender else 0,
+            sent_bytes=sender.bytes_sent if sender else 0,
+            retries_num=sender.retries if sender else 0,
+            spool_bytes=spool_bytes,
+            last_ack_ms=sender.last_ack_ms if sender else None,
+            last_error=sender.last_error if sender else None,
+        )
+
+    def end(self, status: str = "FINISHED", end_time: int | None = None) -> None:
+        """End the run. Returns at once; the rest is delivered in the background and, at exit, waited for a bounded time.
+
+        In a forked child, or where the run was only joined, this ends the writer and leaves the run's status alone.
+
+        Args:
+            status: FINISHED, FAILED or KILLED.
+            end_time: Milliseconds since the Unix epoch; now if not given.
+
+        Raises:
+            ValueError: Another status.
+        """
+        if status not in END_STATUSES:
+            raise ValueError(
+                f"the status of an ended run is one of {', '.join(END_STATUSES)}, not {status!r}"
+            )
+        if self._status != "RUNNING":
+            return
+        self._status = status
+        self._end_ms = time.time_ns() // 1_000_000 if end_time is None else end_time
+        if self._recorder.deferrer is not None:
+            self._recorder.deferrer.wait(self.settings.shutdown_timeout)
+        spool = self._recorder.spool
+        if spool is not None:
+            if self._owns_run:
+                self._put_event("run_end", {"status": status, "end_time_ms": self._end_ms}, spool)
+            self._put_event("writer_end", {}, spool)
+            spool.close()
+        self._bell.ring()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end(_lifetime.status_of(kind))
+        _lifetime.forget_active(self)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id.hex} {self._status} to {self.settings.tracking_uri}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Run], tuple[Any, ...]]:
+        """Pickled into another process it becomes a writer of its own there; the token comes from the environment."""
+        return _join, (self.id.hex, self._experiment, self._name, self.settings.tracking_uri)
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> RunInfo:
+        """The run's id, name, experiment, status and times."""
+        return RunInfo(
+            run_id=self.id.hex,
+            run_name=self._name,
+            experiment=self._experiment,
+            status=self._status,
+            start_time=self._start_ms,
+            end_time=self._end_ms,
+            parent_run_id=self._parent.hex if self._parent else None,
+        )
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it has not ended."""
+        return self._status == "RUNNING"
+
+    @property
+    def sender(self) -> Sender | None:
+        """The thread that delivers; None where there is no spool."""
+        return self._sender
+
+    @property
+    def spool_dir(self) -> str | None:
+        """Where undelivered records lie."""
+        return None if self._recorder.spool is None else str(self._recorder.spool.directory)
+
+    # --- one writer per process -------------------------------------------------------------------------------------
+
+    def _open_spool(self) -> Spool | None:
+        """The spool and the sender of this process; the first records say what run this is and who writes."""
+        if (
+            not self.is_active
+        ):  # a forked child of an ended run: a new writer would bring the run back to life
+            warn("after_end", f"run {self.id.hex} has ended; what is still logged to it is dropped")
+            return None
+        spool = self._make_spool()
+        if spool is None:
+            return None
+        settings = self.settings
+        start: dict[str, Any] = {"name": self._name, "start_time_ms": self._writer_start_ms()}
+        start["experiment_id" if isinstance(self._experiment, int) else "experiment"] = self._experiment
+        if (user := user_name()) is not None:
+            start["user"] = user
+        if self._parent is not None:
+            start["parent_run_id"] = self._parent.bytes
+        if self._resume_from_step is not None:
+            start["resume_from_step"] = self._resume_from_step
+        self._put_event("run_start", start, spool)
+        self._put_event("writer", writer_body(), spool)
+        transport = Transport(settings.tracking_uri, token=settings.token, ca_file=settings.ca_file)
+        sender = Sender(
+            spool,
+            transport.post_batch,
+            max_age=settings.max_age,
+            offline=settings.mode == "offline",
+            warn=warn,
+            counters=self._counters,
+            on_first_ack=lambda: self._look_for_orphans(spool.directory.parent.parent),
+            on_finished=lambda: self._after_last_batch(transport),
+            bell=self._bell,
+        )
+        self._sender = sender
+        try:
+            sender.start()
+        except (
+            RuntimeError
+        ) as error:  # no more threads, or the interpreter is going down: the spool keeps everything
+            warn(
+                "no_thread",
+                f"no sender for run {self.id.hex} ({error}); deliver {spool.directory} by `ingest sync`",
+            )
+        _lifetime.writer_opened(self)
+        return spool
+
+    def _set_deferrer(self, deferrer: DeferredReads) -> None:
+        if self._sender is not None:
+            self._sender.deferred = deferrer
+            self._bell.ring()
+
+    def _make_spool(self) -> Spool | None:
+        for root in (self.settings.spool_dir, fallback_spool_dir()):
+            try:
+                return Spool(
+                    root,
+                    self.id,
+                    new_id(),
+                    max_bytes=self.settings.spool_max_bytes,
+                    meta={"tracking_uri": self.settings.tracking_uri, "client": USER_AGENT},
+                    on_switch=self._recorder.attach,
+                    wake=self._bell.ring,
+                    warn=warn,
+                )
+            except OSError as error:
+                warn(f"spool {root}", f"no spool in {root}: {error}")
+        return None
+
+    def _writer_start_ms(self) -> int:
+        """When this writer began: the run's own start for its first one."""
+        return self._start_ms if os.getpid() == self._start_pid else time.time_ns() // 1_000_000
+
+    def _counters(self) -> Mapping[str, int]:
+        stats = self.stats()
+        return {
+            "accepted": stats.accepted_num,
+            "acknowledged": stats.acknowledged_num,
+            "spooled": stats.spooled_num,
+            "rejected": stats.rejected_num,
+            "dropped": stats.dropped_num,
+            "retries": stats.retries_num,
+        }
+
+    def _look_for_orphans(self, root: Path) -> None:
+        """The service is there: deliver what dead processes have left, too."""
+        from ingest_client._recover import sweep_in_background
+
+        s = self.settings
+        sweep_in_background(
+            root,
+            lambda: Transport(s.tracking_uri, token=s.token, ca_file=s.ca_file).post_batch,
+            s.tracking_uri,
+        )
+
+    def _after_last_batch(self, transport: Transport) -> None:
+        """Everything of this writer is stored: take care of what dead children of this run have left."""
+        if self._owns_run and self._recorder.spool is not None:
+            from ingest_client._recover import sweep
+
+            root = self._recorder.spool.directory.parent.parent
+            sweep(root, transport.post_batch, tracking_uri=self.settings.tracking_uri, run_id=self.id)
+        transport.close()
+
+    def after_fork_in_child(self) -> None:
+        """The child starts clean: it has no spool until it logs, and it does not own the run."""
+        spool, self._sender = self._recorder.spool, None
+        self._owns_run = False
+        self._bell = Bell()
+        self._recorder.deferrer = None
+        self._recorder.forget()
+        if spool is not None:
+            spool.abandon()
+
+
+def _join(run_id: str, experiment: str | int, name: str | None, tracking_uri: str) -> Run:
+    """The run in another process, as a further writer."""
+    settings = Settings.read(tracking_uri=tracking_uri)
+    return Run(settings, run_id=UUID(hex=run_id), experiment=experiment, run_name=name, owns_run=False)

@@ -1,0 +1,99 @@
+"""`ingest sync`: deliver what dead or offline processes have left in a spool folder, several spools at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ingest_client._protocol import Outcome
+from ingest_client._recover import SpoolReport, deliver, find_spools
+from ingest_client._settings import DEFAULT_URI, Settings, checked_uri
+from ingest_client._transport import Transport
+
+__all__ = ["SpoolReport", "sync_spool"]
+
+WORKERS: Final = 4
+"""Spools delivered at once; the service groups their commits."""
+
+Post = Callable[[bytes, int], Outcome]
+
+
+def sync_spool(
+    directory: str | Path | None = None,
+    *,
+    tracking_uri: str | None = None,
+    token: str | None = None,
+    patience: float = 10.0,
+    on_report: Callable[[SpoolReport], object] = lambda _: None,
+) -> list[SpoolReport]:
+    """Deliver every spool below a folder that no live process owns. Safe to repeat, and while runs are going on.
+
+    Args:
+        directory: The spool folder; the user's own (INGEST_SPOOL_DIR) if not given.
+        tracking_uri: Deliver all of them there. If not given, each goes where its run was sent to.
+        token: Bearer token; INGEST_TOKEN if not given. It is sent to the named service only, else to that of the environment
+            and to this machine.
+        patience: Seconds to keep trying while the service does not take a batch.
+        on_report: Told of each spool when it is through.
+
+    Returns:
+        One report per spool, oldest run first.
+
+    Raises:
+        ValueError: `tracking_uri` is no address.
+    """
+    settings = Settings.read(token=token)
+    if tracking_uri is not None:
+        checked_uri(tracking_uri)
+    root = Path(directory) if directory is not None else settings.spool_dir
+    work = list(find_spools(root))
+    reports: list[SpoolReport | None] = [None] * len(work)
+    numbers = iter(range(len(work)))
+    lock = threading.Lock()
+
+    def worker() -> None:
+        transports: dict[str, Transport] = {}
+
+        def post_to(uri: str) -> Post:
+            if uri not in transports:
+                known = uri in {settings.tracking_uri, tracking_uri}
+                transports[uri] = Transport(
+                    uri, token=settings.token if known else None, ca_file=settings.ca_file
+                )
+            return transports[uri].post_batch
+
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                break
+            spool_directory, run_id, writer_id = work[number]
+            uri = (tracking_uri or _address(spool_directory) or DEFAULT_URI).rstrip("/")
+            report = deliver(
+                spool_directory, run_id, writer_id, post_to(uri), tracking_uri=None, patience=patience
+            )
+            with lock:
+                reports[number] = report
+                on_report(report)
+        for transport in transports.values():
+            transport.close()
+
+    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(WORKERS, len(work)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [report for report in reports if report is not None]
+
+
+def _address(directory: Path) -> str | None:
+    """Where the run of this spool was sent to, if that is still readable."""
+    from ingest_client._recover import _meta
+
+    uri = _meta(directory).get("tracking_uri")
+    try:
+        return checked_uri(uri) if isinstance(uri, str) else None
+    except ValueError:
+        return None
