@@ -25,12 +25,13 @@ from ingest.store.errors import ContentRefused
 from ingest.store.outcomes import Gap, Outcome, Refused, Rejection, Repeated, Stored
 from ingest.store.pgcopy import CHUNK_COLUMNS, HEADER, TRAILER, chunk_rows
 from ingest.store.points import PointTable
+from ingest.store.posts import Post, PostOutcome, claim_posts
 from ingest.store.series import SeriesRows, merge_into_series, series_rows
 from ingest.store.summaries import Summaries, summarize
 from ingest_schema.sql import load_queries
 from ingest_schema.wire import Batch
 
-__all__ = ["BatchRefused", "commit_batches"]
+__all__ = ["BatchRefused", "commit_batches", "commit_group"]
 
 Connection = Any  # asyncpg.Connection or its pool proxy, which share no type
 
@@ -59,29 +60,41 @@ class _Prepared:
 
 
 async def commit_batches(connection: Connection, batches: Sequence[Batch]) -> list[Outcome]:
-    """Commit the batches in one transaction; the outcome of each, in their order, after COMMIT.
+    """`commit_group` where there are batches only."""
+    outcomes, _ = await commit_group(connection, batches, ())
+    return outcomes
+
+
+async def commit_group(
+    connection: Connection, batches: Sequence[Batch], posts: Sequence[Post]
+) -> tuple[list[Outcome], list[PostOutcome]]:
+    """Commit the batches and posts in one transaction; the outcome of each, in their order, after COMMIT.
 
     Raises:
         BatchRefused: One of them can't be stored, and it is known which.
         asyncpg.PostgresError, OSError, ...: As PostgreSQL and the network have it; `errors.translated` sorts them.
             Nothing was stored, unless the connection broke during COMMIT.
     """
-    prepared = _prepare(batches)  # before the transaction, since almost always all batches are claimed
+    # Before the transaction, since almost always all batches are claimed; what posts bring is known in it only.
+    prepared = None if posts else _prepare(batches)
     async with connection.transaction():
         claimed = await _claim(connection, batches)
-        if len(claimed) < len(batches):
-            prepared = _prepare([batches[i] for i in claimed])
+        settled = await claim_posts(connection, posts) if posts else None
         rejected = await _apply_events(connection, batches, claimed)
+        posted = await settled.apply(connection) if settled is not None else []
+        if posts or len(claimed) < len(batches):
+            prepared = _prepare([*(batches[i] for i in claimed), *posted])
         if prepared is not None:
             await connection.copy_to_table(
                 "metric_chunks", source=_copy_source(prepared), format="binary", columns=list(CHUNK_COLUMNS)
             )
             await merge_into_series(connection, prepared.table, prepared.series)
         others = await _explain(connection, batches, claimed)
-    return [
+    outcomes = [
         others[i] if i in others else Stored(batch.point_count, tuple(rejected.get(i, ())))
         for i, batch in enumerate(batches)
     ]
+    return outcomes, [settled.outcomes[i] for i in range(len(posts))] if settled is not None else []
 
 
 def _prepare(batches: Sequence[Batch]) -> _Prepared | None:

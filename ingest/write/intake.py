@@ -1,7 +1,7 @@
 """From a request's bytes to a committed batch: admission, decompression, decoding, the lanes; counts on the way.
 
 One Intake for each process. The HTTP edge (`ingest.web.batches`) asks it for a ticket before it reads the body, hands it
-the body, and gets the outcome after COMMIT. MLflow's routes hand it batches of their own making by `commit`.
+the body, and gets the outcome after COMMIT. MLflow's routes hand it posts, which have no number (`ingest.store.posts`).
 
 The law of points: received = stored + repeated + refused (`ingest.telemetry`). A batch answered with an error that is
 worth retrying was not received: it is still the client's.
@@ -19,6 +19,7 @@ from typing import Final, Self
 from ingest.settings import LimitSettings
 from ingest.store.connections import connect_writer
 from ingest.store.outcomes import Gap, Outcome, Repeated, Stored
+from ingest.store.posts import Post, PostOutcome
 from ingest.telemetry import (
     BATCHES,
     COMMIT_BATCHES,
@@ -140,6 +141,18 @@ class Intake:
         _count(batch, outcome)
         return outcome
 
+    async def post(self, post: Post) -> PostOutcome:
+        """The post's fate, once it is known.
+
+        Raises:
+            QueueFull: There is no room for it now.
+            DatabaseUnavailable: It may or may not be stored; the same post again does no harm.
+        """
+        with self._admission.admit(post.size_bytes) as ticket:
+            outcome = await self._writer.post(post, ticket.size_bytes)
+        _count_post(post, outcome)
+        return outcome
+
     async def drain(self) -> None:
         """Wait until every admitted batch has its answer. Admit nothing meanwhile, and bring a time-out."""
         self.is_draining = True
@@ -159,3 +172,12 @@ def _count(batch: Batch, outcome: Outcome) -> None:
     BATCHES.labels(label).inc()
     if label != "gap":
         POINTS.labels(label).inc(batch.point_count)
+
+
+def _count_post(post: Post, outcome: PostOutcome) -> None:
+    """Points of a post that were there already count as repeated, as those of a repeated batch do."""
+    if isinstance(outcome, Stored):
+        POINTS.labels("stored").inc(outcome.points)
+        POINTS.labels("repeated").inc(post.point_count - outcome.points)
+    else:
+        POINTS.labels("refused").inc(post.point_count)

@@ -29,10 +29,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from ingest.store.commit import BatchRefused, commit_batches
+from ingest.store.commit import BatchRefused, commit_group
 from ingest.store.connections import COMMIT_TIMEOUT
 from ingest.store.errors import DATABASE_ERRORS, Contention, ContentRefused, DatabaseUnavailable, translated
 from ingest.store.outcomes import Outcome, Refused
+from ingest.store.posts import Post, PostOutcome
 from ingest_schema.wire import Batch
 
 __all__ = ["BatchWriter", "Observer"]
@@ -63,9 +64,9 @@ class Observer(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    batch: Batch
+    work: Batch | Post
     size_bytes: int
-    answer: asyncio.Future[Outcome]
+    answer: asyncio.Future[Any]
 
 
 class BatchWriter:
@@ -99,8 +100,16 @@ class BatchWriter:
         Raises:
             DatabaseUnavailable: It may or may not be stored; the same batch again will tell.
         """
-        lane = self._lanes[hash(batch.run_id) % len(self._lanes)]
-        return await lane.submit(batch, size_bytes)
+        outcome: Outcome = await self._lane_of(batch).submit(batch, size_bytes)
+        return outcome
+
+    async def post(self, post: Post, size_bytes: int) -> PostOutcome:
+        """The same for a post."""
+        outcome: PostOutcome = await self._lane_of(post).submit(post, size_bytes)
+        return outcome
+
+    def _lane_of(self, work: Batch | Post) -> _Lane:
+        return self._lanes[hash(work.run_id) % len(self._lanes)]
 
     async def drain(self) -> None:
         """Wait until nothing waits. Admit nothing meanwhile, and bring a time-out."""
@@ -124,10 +133,10 @@ class _Lane:
     def load(self) -> int:
         return len(self._queue) + self._busy_num
 
-    async def submit(self, batch: Batch, size_bytes: int) -> Outcome:
+    async def submit(self, work: Batch | Post, size_bytes: int) -> Any:
         if not self.is_available:
             raise DatabaseUnavailable("the database is away")
-        waiting = _Waiting(batch, size_bytes, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(work, size_bytes, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self.idle.clear()
         self._wake.set()
@@ -179,9 +188,10 @@ class _Lane:
             _fail(group, error)
 
     async def _commit_or_split(self, group: list[_Waiting]) -> None:
+        group.sort(key=lambda waiting: isinstance(waiting.work, Post))  # batches keep their places: see refused.index
         while group:
             try:
-                outcomes = await self._try_to_commit([waiting.batch for waiting in group])
+                outcomes = await self._try_to_commit([waiting.work for waiting in group])
             except BatchRefused as refused:
                 _answer(group.pop(refused.index), Refused(str(refused)))
             except DatabaseUnavailable:
@@ -202,20 +212,22 @@ class _Lane:
                     _answer(waiting, outcome)
                 return
 
-    async def _try_to_commit(self, batches: Sequence[Batch]) -> list[Outcome]:
-        """Commit, trying again after contention.
+    async def _try_to_commit(self, group: Sequence[Batch | Post]) -> list[Outcome | PostOutcome]:
+        """Commit batches and the posts after them, trying again after contention.
 
         Raises:
             ContentRefused: Something in it can't be stored.
             DatabaseUnavailable: It may or may not be stored.
         """
+        batches = [work for work in group if isinstance(work, Batch)]
+        posts = [work for work in group if isinstance(work, Post)]
         for attempt in range(1, CONTENTION_TRIES + 1):
             started = time.perf_counter()
             try:
                 if self._connection is None or self._connection.is_closed():  # PostgreSQL was restarted
                     self._connection = await self._connect()
                 async with asyncio.timeout(COMMIT_TIMEOUT):
-                    outcomes = await commit_batches(self._connection, batches)
+                    outcomes, posted = await commit_group(self._connection, batches, posts)
             except DATABASE_ERRORS as error:
                 known = translated(error)
                 if not isinstance(known, Contention):
@@ -227,8 +239,8 @@ class _Lane:
                 self._observer.retried("contention")
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))
             else:
-                self._observer.committed(len(batches), time.perf_counter() - started)
-                return outcomes
+                self._observer.committed(len(group), time.perf_counter() - started)
+                return [*outcomes, *posted]
         raise AssertionError("unreachable")
 
     async def _reconnect(self) -> None:
@@ -257,7 +269,7 @@ class _Lane:
         self.idle.set()
 
 
-def _answer(waiting: _Waiting, outcome: Outcome) -> None:
+def _answer(waiting: _Waiting, outcome: Outcome | PostOutcome) -> None:
     if not waiting.answer.done():  # the caller may have gone
         waiting.answer.set_result(outcome)
 
