@@ -5,12 +5,17 @@ settings.md   every setting of the service, from ingest.settings
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import typer
 from prometheus_client.metrics import MetricWrapperBase
 
 from ingest import telemetry
+from ingest.cli.program import build
 from ingest.settings import ENV_PREFIX, GROUPS, Settings
+from ingest.web.app import ALL_ROUTES
 
 DOCS = Path(__file__).parent
 MIB = 1024 * 1024
@@ -71,7 +76,71 @@ def metrics_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "metrics.md": metrics_page}
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every command below this one that does something, with what one types for it. Typer brings click's types unnamed."""
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield path, command
+        return
+    for name in sorted(below):
+        yield from _commands(below[name], f"{path} {name}")
+
+
+def cli_page() -> str:
+    """Every command with its arguments and options."""
+    lines = ["# The command line", "", "<!-- Written by docs/make.py from ingest/cli. -->"]
+    for path, command in _commands(typer.main.get_command(build()), "ingest"):
+        arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+        options = [
+            parameter
+            for parameter in command.params
+            if parameter.name != "help" and parameter not in arguments
+        ]
+        usage = " ".join([path, *(_placeholder(argument) for argument in arguments), "[OPTIONS]"]).replace(
+            "\\|", "|"
+        )
+        lines += ["", f"## {path}", "", f"    {usage}", "", (command.help or "").replace("\f", "").strip()]
+        if options or arguments:
+            lines += ["", "| | |", "|---|---|"]
+        lines += [f"| {_placeholder(argument)} | {_cell(argument.help)} |" for argument in arguments]
+        lines += [
+            f"| `{'`, `'.join([*option.opts, *option.secondary_opts])}` | {_cell(option.help)} |"
+            for option in options
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _placeholder(argument: Any) -> str:
+    return _cell(str(argument.metavar or argument.name).upper())
+
+
+def _cell(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def http_page() -> str:
+    """Every route by path."""
+    lines = [
+        "# HTTP",
+        "",
+        "<!-- Written by docs/make.py from the table of routes in ingest/web. -->",
+        "",
+        "Where the service wants tokens, a request needs `Authorization: Bearer TOKEN` with a token of the role named here, or of an",
+        "admin's; `open` routes need none. Errors are `application/problem+json` (RFC 9457) with a stable `code`. The batch and its",
+        "answers are specified in [schema/wire.md](../schema/wire.md); `GET /api/v1/openapi.json` describes the rest to programs.",
+        "",
+        "| route | role | |",
+        "|---|---|---|",
+    ]
+    for route in sorted(ALL_ROUTES, key=lambda route: (route.plain_path, route.method)):
+        queries = "".join(f"<br>`{query.name}`: {_cell(query.description)}" for query in route.query)
+        lines.append(
+            f"| `{route.method} {route.plain_path}` | {route.access} | {_cell(route.summary)}{queries} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "metrics.md": metrics_page, "cli.md": cli_page, "http.md": http_page}
 
 
 def main() -> None:
