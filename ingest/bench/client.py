@@ -31,7 +31,7 @@ from ingest.bench.verify import check_counters
 from ingest.bench.worker import Worker
 from ingest_schema.ids import parse_id
 
-FLOORS = ("append", "os_write")
+FLOORS = ("reference", "append", "os_write")
 SERVERS = ("healthy", "slow", "dead")
 COUNT_SQL = "SELECT count(*) FROM metrics WHERE run_id = {run_id}"
 SLOW = Faults(weights={"delay": 1.0}, delay=(0.5, 0.5))

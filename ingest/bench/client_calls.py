@@ -4,7 +4,8 @@ Run as `python -m ingest.bench.client_calls`; takes its orders as one line of JS
 of JSON. Every contender gets the same dict of scalars, of which one value changes from call to call, and every call is
 timed by itself. The cost of reading the clock is measured in the same process and taken off.
 
-    append     list.append((step, metrics)): keeps a reference; the least that any logger can do
+    reference  list.append((step, metrics)): keeps a reference to the caller's dict; not a log, since the caller changes it
+    append     list.append((step, time, dict(metrics))): the least that keeps what was logged, and loses it on SIGKILL
     os_write   os.write of the msgpack of (step, time, metrics) to a file: the least that survives SIGKILL without mmap
     ingest     run.log_metrics(metrics, step=step) of the real client, against the URL given
 
@@ -44,7 +45,7 @@ class CallOrders:
     """What one contender does."""
 
     contender: str
-    """append, os_write or ingest."""
+    """reference, append, os_write or ingest."""
     scalars: int
     """Metrics in one call."""
     calls: int
@@ -61,6 +62,8 @@ def measure(orders: CallOrders) -> dict[str, Any]:
     """Run one contender and say what its calls cost, and where its points are."""
     if orders.contender == "ingest":
         return _measure_ingest(orders)
+    if orders.contender == "reference":
+        return timed_calls(orders, _reference_loop)
     if orders.contender == "append":
         return timed_calls(orders, _append_loop)
     with tempfile.TemporaryFile(dir=orders.spool_dir, buffering=0) as file:
@@ -70,12 +73,27 @@ def measure(orders: CallOrders) -> dict[str, Any]:
 # The loops differ in the one statement between the two looks at the clock: a function around it would be measured too.
 
 
-def _append_loop(metrics: Metrics, steps: Iterator[int], durations: array[int]) -> object:
+def _reference_loop(metrics: Metrics, steps: Iterator[int], durations: array[int]) -> object:
     clock, kept, record = time.perf_counter_ns, list[tuple[int, Metrics]](), durations.append
     append = kept.append
     for step in steps:
         begin = clock()
         append((step, metrics))
+        record(clock() - begin)
+    return kept
+
+
+def _append_loop(metrics: Metrics, steps: Iterator[int], durations: array[int]) -> object:
+    clock, kept, record, now = (
+        time.perf_counter_ns,
+        list[tuple[int, int, Metrics]](),
+        durations.append,
+        time.time_ns,
+    )
+    append = kept.append
+    for step in steps:
+        begin = clock()
+        append((step, now(), dict(metrics)))
         record(clock() - begin)
     return kept
 

@@ -38,9 +38,10 @@ class Worker:
 
     def _say(self, line: str) -> None:
         pipe = self.process.stdin
-        if pipe is not None:
-            pipe.write(line + "\n")
-            pipe.flush()
+        with suppress(BrokenPipeError):  # it has ended; whoever waits for its result is told
+            if pipe is not None:
+                pipe.write(line + "\n")
+                pipe.flush()
 
     def _hear(self, timeout: float) -> str:
         pipe = self.process.stdout

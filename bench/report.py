@@ -1,0 +1,138 @@
+"""Writes docs/performance.md from the result files in bench/results; `--check` says whether it is up to date.
+
+    python bench/report.py
+
+Every figure in that page comes from a result file, which is named beside it together with the command that made it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ingest.bench.results import read_results
+from ingest.bench.tables import CALL_COLUMNS, LOAD_COLUMNS, call_row, load_row, step_text
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+INTRODUCTION = """\
+# Performance
+
+Made by `python bench/report.py` from the files in `bench/results`; change those, not this page. `make bench` measures
+the same in a short form on your machine, and `bench/README.md` says what each bench does and what it leaves out.
+
+A run that loses, doubles or changes a point fails and leaves no result: every figure here is of points that were counted
+and checked in the database by SQL. Generator, service and PostgreSQL share the machine that is named. Ratios were
+measured in one run, side by side, since machines are noisy; spreads are in the result files.
+"""
+
+
+def main() -> int:
+    """Write the page, or compare it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if the page is not what would be written"
+    )
+    arguments = parser.parse_args()
+    text = page([result for result in read_results(RESULTS) if not result["file"].startswith("local/")])
+    if arguments.check:
+        return 0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text else 1
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+def page(results: Sequence[dict[str, Any]]) -> str:
+    """The whole page."""
+    sections = [INTRODUCTION]
+    for kind, title, body in (
+        ("load", "What the service takes", load_section),
+        ("client", "What a logging call costs", client_section),
+        ("chaos", "Exactly once", chaos_section),
+    ):
+        found = [result for result in results if result["bench"] == kind]
+        if found:
+            sections.append(f"## {title}\n")
+            sections += ["\n".join([*body(result), "", *source(result), ""]) for result in found]
+    if len(sections) == 1:
+        sections.append("No results are kept yet.\n")
+    return "\n".join(sections)
+
+
+def load_section(result: dict[str, Any]) -> Iterable[str]:
+    """Throughput, latency and memory of each workload."""
+    workloads = result["figures"]["workloads"]
+    yield from table(LOAD_COLUMNS, [load_row(figures) for figures in workloads])
+    yield ""
+    for figures in workloads:
+        workload, run = figures["workload"], figures["median_run"]
+        yield f"- `{workload['name']}`: {workload['about']} {spread_text(figures)}"
+        if run["refused"]:
+            bound = workload["service_rss_max_bytes"]
+            limit = f", bound {bound / 2**20:,.0f} MiB" if bound else ""
+            yield f"  Refused with 429 or 503 and sent again: {sum(run['refused'].values()):,} requests{limit}."
+
+
+def spread_text(figures: dict[str, Any]) -> str:
+    """How often it was measured, and between what the figures lay."""
+    points, ratio = figures["points_per_s"], figures.get("ratio_to_raw_copy")
+    text = (
+        f"{points['n']} measurements, {points['min'] / 1e6:.2f} to {points['max'] / 1e6:.2f} million points/s"
+    )
+    return text + (f", {ratio['min']:.2f} to {ratio['max']:.2f} of raw COPY." if ratio else ".")
+
+
+def client_section(result: dict[str, Any]) -> Iterable[str]:
+    """Cost of calls beside the floors, and of logging to a training step."""
+    calls = result["figures"]["calls"]
+    yield from table(CALL_COLUMNS, [call_row(line) for line in calls])
+    yield ""
+    yield f"Each line: median of {calls[0]['repeat']} runs of {calls[0]['calls']:,} calls, each in a process of its own. "
+    yield f"Reading the clock ({calls[0]['clock_overhead_ns']:.0f} ns) is taken off."
+    if (steps := result["figures"].get("steps")) is not None:
+        yield step_text(steps)
+
+
+def chaos_section(result: dict[str, Any]) -> Iterable[str]:
+    """Kills, and the ledger's sums."""
+    figures = result["figures"]
+    accounts = figures["accounts"]
+
+    def total(name: str) -> int:
+        return sum(account[name] for account in accounts)
+
+    kills = ", ".join(f"{count} × {name}" for name, count in sorted(figures["kills"].items()))
+    network = ", ".join(f"{count} × {name}" for name, count in sorted(figures["network"].items()))
+    yield f"{figures['rounds']} rounds with seed {figures['seed']}, {len(accounts)} writers in {total('lives')} lives. "
+    yield f"SIGKILL: {kills}. Network: {network}."
+    yield ""
+    yield from table(
+        ("points of calls that returned", "stored", "lost", "doubled", "wrong"),
+        [[f"{total(name):,}" for name in ("expected", "stored", "lost", "doubled", "wrong")]],
+    )
+
+
+def source(result: dict[str, Any]) -> Iterable[str]:
+    """Where the figures are from: machine, versions, file and command."""
+    machine = result["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items() if version)
+    yield f"On {machine['cores']} cores of {machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']},"
+    yield f"commit {machine['commit']}, {machine['measured_at'][:10]}; {packages}."
+    yield f"`{machine['command']}` → [`bench/results/{result['file']}`](../bench/results/{result['file']})"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    """A Markdown table."""
+    yield "| " + " | ".join(columns) + " |"
+    yield "|" + "|".join("---" for _ in columns) + "|"
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
