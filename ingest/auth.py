@@ -31,7 +31,7 @@ Role = Literal["write", "read", "admin"]
 ROLES: Final = ("write", "read", "admin")
 
 TOKEN_PREFIX: Final = "ingest_"  # noqa: S105  # marks tokens, is none
-CACHE_SECONDS: Final = 5.0
+CACHE_SECONDS: Final = 3.0
 UNKNOWN_SECONDS: Final = 2.0
 CACHE_MAX: Final = 4096
 """Remembered tokens, and as many unknown ones."""

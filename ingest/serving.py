@@ -92,7 +92,7 @@ async def serve_requests(
             create_app(services),
             access_log=None,
             keepalive_timeout=KEEPALIVE_TIMEOUT,
-            shutdown_timeout=ANSWER_TIMEOUT,
+            shutdown_timeout=min(ANSWER_TIMEOUT, settings.shutdown_timeout),
         )
         await runner.setup()
         try:

@@ -118,7 +118,7 @@ def revoke(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token stop working; services notice within five seconds."""
+    """Make a token stop working; services notice within seconds."""
     settings = load(config, database_url=database_url, data_dir=data_dir).settings
 
     async def work() -> list[tuple[UUID, str, str]]:

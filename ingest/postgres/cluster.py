@@ -270,13 +270,19 @@ def find_running_server(home: Path) -> RunningServer | None:
     return RunningServer(pid, directory, is_ready=len(lines) > 7 and lines[7].strip() == "ready")
 
 
-def remove_stale_pid_file(cluster: Cluster) -> None:
-    """Forget a dead server's pid: PostgreSQL would refuse to start if another process has that pid by now.
+def remove_stale_locks(cluster: Cluster, socket_directory: Path) -> None:
+    """Forget a dead server's pid files: PostgreSQL would refuse to start if another process has that pid by now.
 
-    Safe because the caller holds the data directory's lock and found no server; backends that outlived a killed
-    server are another matter, which PostgreSQL itself detects by their shared memory.
+    So it would for a zombie, which a killed server stays in a container whose first process reaps nobody. Safe because
+    the caller holds the data directory's lock and found no server, and the socket's directory is that server's own;
+    backends that outlived a killed server are another matter, which PostgreSQL itself detects by their shared memory.
     """
-    (cluster.pgdata / "postmaster.pid").unlink(missing_ok=True)
+    for path in (
+        cluster.pgdata / "postmaster.pid",
+        socket_directory / f".s.PGSQL.{PORT}.lock",
+        socket_directory / f".s.PGSQL.{PORT}",
+    ):
+        path.unlink(missing_ok=True)
 
 
 def orphan_backends(cluster: Cluster) -> list[psutil.Process]:

@@ -43,7 +43,7 @@ STOP_TIMEOUT = 30.0
 """For a fast shutdown, which writes a checkpoint; after that the server is told to stop without one."""
 RESTART_WINDOW = 120.0
 """Of failed starts in a row before giving up."""
-ORPHAN_PATIENCE = 5.0
+ORPHAN_PATIENCE = 2.0
 """For backends to notice that their server was killed; a busy one may not, and is then ended by us."""
 
 
@@ -158,7 +158,7 @@ class BundledPostgres:
                 if waited > ORPHAN_PATIENCE:
                     self._end_orphans()
             await asyncio.sleep(delay * random.uniform(0.7, 1.3))
-            delay = min(delay * 2, 2.0)
+            delay = min(delay * 2, 0.5)
 
     def _end_orphans(self) -> None:
         for process in files.orphan_backends(self._files):
@@ -168,9 +168,9 @@ class BundledPostgres:
 
     async def _start_once(self) -> None:
         cluster = self._files
-        files.remove_stale_pid_file(cluster)
         files.remove_old_logs(cluster.home)
         self._socket_directory = files.make_socket_directory(cluster)
+        files.remove_stale_locks(cluster, self._socket_directory)
         command = files.server_command(cluster, self._socket_directory, self._connections, self._options)
         # Receives what the server says before its log collector runs; a file, since a pipe would break with us.
         output = os.open(self._data_dir / "postgres-start.log", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ingest.services import Services
 from ingest.web import batches, health, openapi
-from ingest.web.edge import add_security_headers, make_edge
+from ingest.web.edge import add_common_headers, make_edge
 from ingest.web.hosts import HostRules, own_addresses
 from ingest.web.routes import SERVICES, Route, RouteTable
 
@@ -32,6 +32,6 @@ def create_app(services: Services, routes: Sequence[Route] = ALL_ROUTES) -> web.
     )
     app[SERVICES] = services
     app[openapi.TABLE] = table
-    app.on_response_prepare.append(add_security_headers)
+    app.on_response_prepare.append(add_common_headers)
     table.register(app)
     return app

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from ingest.auth import Forbidden, Unauthenticated
-from ingest.logs import bind
+from ingest.logs import bind, current_context
 from ingest.services import Services
 from ingest.telemetry import AUTH_FAILURES, REQUEST_SECONDS, REQUESTS
 from ingest.web.hosts import HostRules, origin_matches
@@ -145,10 +145,12 @@ def _log_access(request: web.Request, status: int, seconds: float, *, always: bo
     )
 
 
-async def add_security_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler, so that streamed answers get them too."""
+async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal handler, so that streamed answers get them too, and the request's id with them."""
     del request
     headers = response.headers
+    if REQUEST_ID not in headers and "request" in (context := current_context()):
+        headers[REQUEST_ID] = str(context["request"])
     for name, value in SECURITY_HEADERS.items():
         if name not in headers:
             headers[name] = value
