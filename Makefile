@@ -39,9 +39,8 @@ format: $(VENV)/.installed-lint
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-server
-	@$(BIN)/ingest bench load --raw-copy --duration 5 $(addprefix --workload bench/workloads/,chunk_10.toml chunk_100.toml) $(ARGS)
-	@$(BIN)/ingest bench client --repeat 1
+bench: $(VENV)/.installed-demo
+	@$(BIN)/python -m bench $(ARGS)
 
 clean:
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

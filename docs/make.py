@@ -5,6 +5,7 @@ settings.md   every setting of the service, from ingest.settings
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ingest import telemetry
 from ingest.cli.program import build
 from ingest.settings import ENV_PREFIX, GROUPS, Settings
 from ingest.web.app import ALL_ROUTES
+from ingest_client import _settings
 
 DOCS = Path(__file__).parent
 MIB = 1024 * 1024
@@ -36,9 +38,11 @@ def _default(name: str) -> str:
 def settings_page() -> str:
     """Every setting by group: variable, default, meaning."""
     lines = [
-        "# Settings of the service",
+        "# Settings",
         "",
-        "<!-- Written by docs/make.py from ingest/settings.py. -->",
+        "<!-- Written by docs/make.py from ingest/settings.py and client/ingest_client/_settings.py. -->",
+        "",
+        "## The service",
         "",
         "Flags come before the environment, the environment before the file `ingest.toml`, the file before the defaults;",
         "`ingest config` prints all of them with their origin. The file is the one named by `--config` or `INGEST_CONFIG`, else",
@@ -47,11 +51,33 @@ def settings_page() -> str:
         "seconds and bytes.",
     ]
     for group, model in GROUPS.items():
-        lines += ["", f"## [{group}]", "", "| variable | default | meaning |", "|---|---|---|"]
+        lines += ["", f"### [{group}]", "", "| variable | default | meaning |", "|---|---|---|"]
         for name in model.model_fields:
             meaning = " ".join((Settings.model_fields[name].description or "").split())
             lines.append(f"| `{ENV_PREFIX}{name.upper()}` | {_default(name)} | {meaning} |")
+    lines += [
+        "",
+        "## The client",
+        "",
+        "Read from the environment when a run starts. Arguments of the functions win over it.",
+        "",
+        "| variable | meaning |",
+        "|---|---|",
+        *(f"| `{variable}` | {meaning} |" for variable, meaning in _client_settings()),
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _client_settings() -> Iterator[tuple[str, str]]:
+    """Variables and meanings. A dataclass forgets the text below a field, so the source is asked."""
+    tree = ast.parse(Path(_settings.__file__).read_text(encoding="utf-8"))
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
+    for statement in body:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            variable, colon, meaning = " ".join(str(statement.value.value).split()).partition(": ")
+            if colon and variable.startswith(ENV_PREFIX):
+                variable, _, fallback = variable.partition(", else ")
+                yield variable, _cell(meaning) + (f" (else `{fallback}`)" if fallback else "")
 
 
 def metrics_page() -> str:
