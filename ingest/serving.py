@@ -92,14 +92,14 @@ async def serve_requests(
             create_app(services),
             access_log=None,
             keepalive_timeout=KEEPALIVE_TIMEOUT,
-            shutdown_timeout=min(ANSWER_TIMEOUT, settings.shutdown_timeout),
+            shutdown_timeout=min(ANSWER_TIMEOUT, settings.drain_timeout),
         )
         await runner.setup()
         try:
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
             announce()
             await stop.requested.wait()
-            await _drain(services, runner, settings.shutdown_timeout)
+            await _drain(services, runner, settings.drain_timeout)
         finally:
             await runner.cleanup()
 

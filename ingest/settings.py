@@ -88,7 +88,7 @@ class ServerSettings(BaseModel):
     commas. A leading dot allows every name below a domain; `*` switches the check off."""
     require_token: bool | None = None
     """Whether requests need a token. Unset: only when listening off loopback. Set it behind a reverse proxy."""
-    shutdown_timeout: float = Field(default=30.0, gt=0, le=3600)
+    drain_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds that SIGTERM waits for requests under way and for accepted batches to be committed."""
     ready_file: UserPath | None = None
     """File that receives the service's URL once it takes requests."""

@@ -42,7 +42,7 @@ LIVED_LONG: Final = 30.0
 FIRST_DELAY: Final = 0.2
 MOST_DELAY: Final = 10.0
 STOP_MARGIN: Final = 15.0
-"""Seconds beyond shutdown_timeout before a worker that does not stop is killed."""
+"""Seconds beyond drain_timeout before a worker that does not stop is killed."""
 
 
 class WorkerFailed(CannotListen):
@@ -157,7 +157,7 @@ class WorkerGroup:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            async with asyncio.timeout(self._settings.shutdown_timeout + STOP_MARGIN):
+            async with asyncio.timeout(self._settings.drain_timeout + STOP_MARGIN):
                 await process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):

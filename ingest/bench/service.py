@@ -34,7 +34,7 @@ from ingest.postgres.cluster import MAJOR, find_running_server
 START_TIMEOUT = 180.0
 """initdb, migrations and the log's replay after a crash, on a machine that is busy."""
 STOP_TIMEOUT = 60.0
-"""More than the service's own shutdown_timeout plus PostgreSQL's shutdown checkpoint."""
+"""More than the service's own drain_timeout plus PostgreSQL's shutdown checkpoint."""
 PR_SET_PDEATHSIG = 1
 _RUN = "import ctypes, sys; ctypes.CDLL(None).prctl(1, 15); sys.argv[0] = 'ingest'; from ingest.cli import main; main()"
 

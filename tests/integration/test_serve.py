@@ -35,13 +35,12 @@ from tests.conftest import (
 WaitFor = Callable[..., Awaitable[Any]]
 
 
-def request(
-    url: str, *, body: bytes | None = None, timeout: float = 10, **headers: str
-) -> tuple[int, dict[str, Any]]:
+def request(url: str, *, body: bytes | None = None, token: str | None = None) -> tuple[int, dict[str, Any]]:
     """Status and JSON of one request on a connection of its own."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     asked = urllib.request.Request(url, data=body, headers=headers)
     try:
-        with urllib.request.urlopen(asked, timeout=timeout) as response:
+        with urllib.request.urlopen(asked, timeout=10) as response:
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         with error:
@@ -59,10 +58,8 @@ def batch(run_id: UUID, writer_id: UUID, seq: int, points: int = 10) -> bytes:
     )  # fmt: skip
 
 
-def send(service: ServiceProcess, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
-    return request(
-        f"{service.url}/api/v1/batches", body=body, **{"Content-Type": "application/msgpack"}, **headers
-    )
+def send(service: ServiceProcess, body: bytes, token: str | None = None) -> tuple[int, dict[str, Any]]:
+    return request(f"{service.url}/api/v1/batches", body=body, token=token)
 
 
 async def stored_points(url: str) -> int:
@@ -239,7 +236,7 @@ async def test_a_second_signal_exits_at_once(start_service: StartService, databa
 
 
 def test_the_drain_is_bounded(start_service: StartService, database_url: str) -> None:
-    service = start_service("--database-url", database_url, env={"INGEST_SHUTDOWN_TIMEOUT": "0.5"})
+    service = start_service("--database-url", database_url, env={"INGEST_DRAIN_TIMEOUT": "0.5"})
     with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2]))) as stuck:
         stuck.sendall(b"POST /api/v1/batches HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
         time.sleep(0.2)
@@ -315,15 +312,15 @@ def test_off_loopback_it_needs_a_token_and_says_how_to_make_one(
     body = batch(new_id(), new_id(), 1)
     assert request(service.url + "/healthz")[0] == 200
     assert send(service, body)[0] == 401
-    assert send(service, body, Authorization=f"Bearer {token}")[0] == 200
-    assert request(service.url + "/metrics", Authorization=f"Bearer {token}")[0] == 403
+    assert send(service, body, token=token)[0] == 200
+    assert request(service.url + "/metrics", token=token)[0] == 403
 
     listed = json.loads(run_ingest("token", "list", "--json", INGEST_DATABASE_URL=database_url).stdout)
     assert [(row["name"], row["role"], row["is_valid"]) for row in listed] == [("trainer", "write", True)]
     assert token not in json.dumps(listed)
     assert run_ingest("token", "revoke", "trainer", INGEST_DATABASE_URL=database_url).returncode == 0
     deadline = time.monotonic() + 10
-    while send(service, body, Authorization=f"Bearer {token}")[0] != 401:
+    while send(service, body, token=token)[0] != 401:
         assert time.monotonic() < deadline, "a revoked token goes on working"
         time.sleep(0.2)
     assert run_ingest("token", "revoke", "trainer", INGEST_DATABASE_URL=database_url).returncode == 1

@@ -48,7 +48,7 @@ def test_deployment_files_name_only_settings_that_exist(path: Path) -> None:
 
 
 def test_nobody_kills_the_service_before_it_has_drained() -> None:
-    drain = Settings.model_fields["shutdown_timeout"].default
+    drain = Settings.model_fields["drain_timeout"].default
     unit = re.search(r"^TimeoutStopSec=(\d+)s$", (DEPLOY / "ingest.service").read_text("utf-8"), re.MULTILINE)
     compose = re.search(
         r"^  ingest:.*?stop_grace_period: (\d+)s",

@@ -45,17 +45,12 @@ def test_durability_is_never_traded() -> None:
 
 @pytest.mark.parametrize(
     "lines",
-    [
-        "",
-        "x\n",
-        "999999999\n/x\n0\n5432\n/run\n\n\nready\n",
-        f"{os.getpid()}\n/x\n0\n5432\n/run\n\n\nready\n",
-    ],
-)
+    ["", "x\n", "999999999\n/x\n0\n5432\n/run\n\n\nready\n", "{myself}\n/x\n0\n5432\n/run\n\n\nready\n"],
+)  # fmt: skip
 def test_a_stale_pid_file_counts_as_no_server(lines: str, tmp_path: Path) -> None:
     """A pid of another program, as after a restart in a container, must not be taken for PostgreSQL's."""
     (tmp_path / MAJOR).mkdir()
-    (tmp_path / MAJOR / "postmaster.pid").write_text(lines)
+    (tmp_path / MAJOR / "postmaster.pid").write_text(lines.format(myself=os.getpid()))
 
     assert find_running_server(tmp_path) is None
 
