@@ -43,6 +43,10 @@ STOP_TIMEOUT = 30.0
 """For a fast shutdown, which writes a checkpoint; after that the server is told to stop without one."""
 RESTART_WINDOW = 120.0
 """Of failed starts in a row before giving up."""
+LIVED_LONG = 10.0
+"""After which a server's death counts as its first."""
+MOST_PAUSE = 10.0
+"""Before a server that keeps dying is started again."""
 ORPHAN_PATIENCE = 2.0
 """For backends to notice that their server was killed; a busy one may not, and is then ended by us."""
 
@@ -138,11 +142,14 @@ class BundledPostgres:
         logger.info("adopted the PostgreSQL that an earlier service left running, pid %d", server.pid)
         await self._wait_ready()
 
-    async def _start_with_retries(self) -> None:
+    async def _start_with_retries(self, *, again: bool = False) -> None:
         """Start the server; try again while backends of a killed one still hold its shared memory.
 
+        Args:
+            again: It has run before, so whatever keeps it from starting now may pass, such as a full disk.
+
         Raises:
-            PostgresError: RESTART_WINDOW is over.
+            PostgresError: RESTART_WINDOW is over, or trying again would not help.
         """
         started = time.monotonic()
         delay = 0.1
@@ -152,7 +159,7 @@ class BundledPostgres:
                 return
             except PostgresError as error:
                 waited = time.monotonic() - started
-                if waited > RESTART_WINDOW or "shared memory" not in str(error):
+                if waited > RESTART_WINDOW or not (again or "shared memory" in str(error)):
                     raise
                 logger.warning("PostgreSQL does not start yet, trying again: %s", str(error).splitlines()[-1])
                 if waited > ORPHAN_PATIENCE:
@@ -218,11 +225,18 @@ class BundledPostgres:
                     await asyncio.sleep(POLL)
 
     async def _watch(self) -> None:
+        pause = 0.0
         try:
             while True:
+                started = time.monotonic()
                 await self._ended(None)
-                logger.error("PostgreSQL (pid %d) has died; starting it again", self._pid)
-                await self._start_with_retries()
+                # One that dies as soon as it runs is started ever more slowly.
+                pause = (
+                    0.0 if time.monotonic() - started > LIVED_LONG else min(max(pause * 2, 0.1), MOST_PAUSE)
+                )
+                logger.error("PostgreSQL (pid %d) has died; starting it again in %.1f s", self._pid, pause)
+                await asyncio.sleep(pause)
+                await self._start_with_retries(again=True)
                 self.restarts += 1
         except PostgresError as error:
             logger.critical("PostgreSQL can't be kept running: %s", error)

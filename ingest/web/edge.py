@@ -12,8 +12,10 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 from aiohttp import web
+from prometheus_client import Counter, Histogram
 
 from ingest.auth import Forbidden, Unauthenticated
 from ingest.logs import bind, current_context
@@ -87,15 +89,24 @@ def make_edge(
                 response.headers[REQUEST_ID] = request_id
             seconds = time.perf_counter() - started
             name = route.plain_path if route is not None else "unmatched"
-            REQUESTS.labels(
-                request.method if route is not None else "other", name, str(response.status)
-            ).inc()
-            REQUEST_SECONDS.labels(name).observe(seconds)
+            _request_counter(request.method if route is not None else "other", name, response.status).inc()
+            _request_timer(name).observe(seconds)
             if settings.access_log or logger.isEnabledFor(logging.DEBUG):
                 _log_access(request, response.status, seconds, always=settings.access_log)
             return response
 
     return edge
+
+
+# Looking a label up costs as much as counting; there are as many as routes, methods and statuses.
+@cache
+def _request_counter(method: str, route: str, status: int) -> Counter:
+    return REQUESTS.labels(method, route, str(status))
+
+
+@cache
+def _request_timer(route: str) -> Histogram:
+    return REQUEST_SECONDS.labels(route)
 
 
 def _refused(
