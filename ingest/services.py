@@ -14,6 +14,8 @@ from ingest.settings import Settings
 from ingest.store.connect import connect
 from ingest.store.housekeeping import Housekeeping
 from ingest.store.reader import ReaderAccess, find_reader
+from ingest.store.reads import Reads
+from ingest.store.user_sql import UserSql
 from ingest.write.intake import Intake
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ class Services:
     authenticator: Authenticator
     reader_access: ReaderAccess
     intake: Intake
+    reads: Reads
+    user_sql: UserSql | None
+    """None without a reader role; reader_access says why."""
     lifecycle: Lifecycle
 
     async def drain(self) -> None:
@@ -99,5 +104,13 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             authenticator=Authenticator(housekeeping.find_token, required=settings.needs_token),
             reader_access=reader_access,
             intake=await stack.enter_async_context(Intake.open(settings, database_url)),
+            reads=await stack.enter_async_context(
+                Reads.open(
+                    database_url, connections=settings.reader_connections, timeout=settings.read_timeout
+                )
+            ),
+            user_sql=None
+            if reader_access.url is None
+            else UserSql(reader_access.url, connections=settings.sql_connections),
             lifecycle=Lifecycle(),
         )

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: one for each lane of writers, a pool for our reads, a pool for users' SQL.
+"""Connections to PostgreSQL: one for each lane of writers, a pool for our reads.
 
 Every connection sees the schema `ingest` first and has time-outs of its own, so that neither a reader nor a forgotten
 transaction can hurt the write path. TLS, failover hosts and so on are what the URL says (libpq's names).
@@ -14,7 +14,7 @@ import asyncpg
 
 from ingest_schema.sql import load_queries
 
-__all__ = ["connect_writer", "open_reader_pool", "open_sql_pool"]
+__all__ = ["connect_writer", "open_reader_pool"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds to wait for one connection."""
@@ -75,17 +75,4 @@ async def open_reader_pool(url: str, *, size: int, timeout: float) -> Any:
             "idle_in_transaction_session_timeout": _milliseconds(timeout + 30),
             "jit": "off",
         },
-    )
-
-
-async def open_sql_pool(url: str, *, size: int) -> Any:
-    """A pool for users' SQL, on the URL of the reader role. No statement cache: users' statements rarely repeat."""
-    return await asyncpg.create_pool(
-        url,
-        min_size=0,
-        max_size=size,
-        timeout=CONNECT_TIMEOUT,
-        max_inactive_connection_lifetime=60,
-        statement_cache_size=0,
-        server_settings={"application_name": "ingest sql", "default_transaction_read_only": "on"},
     )

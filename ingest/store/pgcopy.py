@@ -25,7 +25,16 @@ import numpy.typing as npt
 from ingest.store.points import PointTable
 from ingest.store.summaries import Summaries
 
-__all__ = ["CHUNK_COLUMNS", "HEADER", "TRAILER", "chunk_rows", "decode_rows", "keyed_rows"]
+__all__ = [
+    "CHUNK_COLUMNS",
+    "HEADER",
+    "TRAILER",
+    "chunk_rows",
+    "column_block",
+    "decode_array",
+    "decode_rows",
+    "keyed_rows",
+]
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
@@ -240,11 +249,12 @@ def decode_rows(data: bytes) -> Iterator[list[memoryview | None]]:
         yield columns
 
 
-def decode_array(column: memoryview, kind: str) -> npt.NDArray[Any]:
+def decode_array(column: bytes | memoryview, kind: str) -> npt.NDArray[Any]:
     """A one-dimensional array column without NULLs as numpy sees it, in this machine's byte order.
 
     Args:
-        kind: ">i8" for int8[], ">f8" for float8[].
+        column: As binary COPY or array_send() gives it.
+        kind: ">i8" for int8[], ">f8" for float8[], ">i2" for int2[].
     """
     if len(column) <= 20:  # no dimension: an empty array
         return np.empty(0, dtype=kind[1:])

@@ -1,0 +1,104 @@
+-- The read path of our own API: listings by keyset, so that a page costs the same however far it is, and raw points by
+-- chunk. Every query on a run's tables names run_id.
+
+-- name: experiments
+-- In the order of their ids, after $1; at most $2; lifecycle in $3.
+SELECT experiment_id, name, artifact_location, lifecycle, created_at_ms, updated_at_ms
+FROM experiments
+WHERE experiment_id > $1 AND lifecycle = ANY ($3::text[])
+ORDER BY experiment_id
+LIMIT $2;
+
+-- name: experiment
+-- $1 experiment_id.
+SELECT experiment_id, name, artifact_location, lifecycle, created_at_ms, updated_at_ms
+FROM experiments
+WHERE experiment_id = $1;
+
+-- name: experiment_id_by_name
+SELECT experiment_id FROM experiments WHERE name = $1;
+
+-- name: experiment_tags
+-- $1 experiment_id[].
+SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id = ANY ($1::bigint[]) ORDER BY experiment_id, key;
+
+-- name: newest_runs
+-- Before ($1 start_time_ms, $2 run_id); at most $3; lifecycle in $4.
+SELECT r.run_id, r.experiment_id, e.name AS experiment, r.name, r.user_name, r.status, r.lifecycle, r.parent_run_id,
+       r.start_time_ms, r.end_time_ms, r.heartbeat_at
+FROM runs AS r
+JOIN experiments AS e USING (experiment_id)
+WHERE (r.start_time_ms < $1 OR (r.start_time_ms = $1 AND r.run_id > $2)) AND r.start_time_ms <= $1
+  AND r.lifecycle = ANY ($4::text[])
+ORDER BY r.start_time_ms DESC, r.run_id
+LIMIT $3;
+
+-- name: newest_runs_of_experiment
+-- As newest_runs, of experiment $5.
+SELECT r.run_id, r.experiment_id, e.name AS experiment, r.name, r.user_name, r.status, r.lifecycle, r.parent_run_id,
+       r.start_time_ms, r.end_time_ms, r.heartbeat_at
+FROM runs AS r
+JOIN experiments AS e USING (experiment_id)
+WHERE r.experiment_id = $5 AND (r.start_time_ms < $1 OR (r.start_time_ms = $1 AND r.run_id > $2))
+  AND r.start_time_ms <= $1 AND r.lifecycle = ANY ($4::text[])
+ORDER BY r.start_time_ms DESC, r.run_id
+LIMIT $3;
+
+-- name: run
+-- $1 run_id.
+SELECT r.run_id, r.experiment_id, e.name AS experiment, r.name, r.user_name, r.status, r.lifecycle, r.parent_run_id,
+       r.start_time_ms, r.end_time_ms, r.heartbeat_at
+FROM runs AS r
+JOIN experiments AS e USING (experiment_id)
+WHERE r.run_id = $1;
+
+-- name: params_of_run
+SELECT key, value FROM params WHERE run_id = $1 ORDER BY key LIMIT $2;
+
+-- name: tags_of_run
+SELECT key, value FROM tags WHERE run_id = $1 ORDER BY key LIMIT $2;
+
+-- name: writers_of_run
+SELECT writer_id, rank, world_size, local_rank, host, pid, client, attempt, resume_from_step, last_seq, points,
+       started_at_ms, ended_at_ms, heartbeat_at, stats
+FROM writers
+WHERE run_id = $1
+ORDER BY attempt, rank, writer_id
+LIMIT $2;
+
+-- name: run_exists
+SELECT EXISTS (SELECT 1 FROM runs WHERE run_id = $1);
+
+-- name: series_of_run
+-- $1 run_id; keys after $2; at most $3.
+SELECT key, n, non_finite, first_step, first_time_ms, first_value, last_step, last_time_ms, last_value,
+       min_value, min_step, max_value, max_step, sum_value
+FROM series
+WHERE run_id = $1 AND key > $2
+ORDER BY key
+LIMIT $3;
+
+-- name: series
+-- $1 run_id, $2 key.
+SELECT key, n, non_finite, first_step, first_time_ms, first_value, last_step, last_time_ms, last_value,
+       min_value, min_step, max_value, max_step, sum_value
+FROM series
+WHERE run_id = $1 AND key = $2;
+
+-- name: packed_points
+-- Compacted chunks of $1 run_id, $2 key from ($3 lo_step, $4 writer_id, $5 seq, $6 part) on, as arrays in binary form.
+SELECT lo_step, hi_step, lo_time_ms, hi_time_ms, writer_id, seq, part, n, step_gap,
+       array_send(steps) AS steps, array_send(times_ms) AS times_ms, array_send(time_residuals) AS time_residuals,
+       array_send("values") AS "values"
+FROM packed_chunks
+WHERE run_id = $1 AND key = $2 AND (lo_step, writer_id, seq, part) >= ($3::bigint, $4::uuid, $5::bigint, $6::int)
+ORDER BY lo_step, writer_id, seq, part;
+
+-- name: chunk_points
+-- Chunks not yet compacted, likewise, from ($3 lo_step, $4 writer_id, $5 seq, $6 ctid) on. ctid tells the pieces of one
+-- batch apart; rows of metric_chunks are never updated, so it stays.
+SELECT lo_step, writer_id, seq, ctid, n,
+       array_send(steps) AS steps, array_send(times_ms) AS times_ms, array_send("values") AS "values"
+FROM metric_chunks
+WHERE run_id = $1 AND key = $2 AND (lo_step, writer_id, seq, ctid) >= ($3::bigint, $4::uuid, $5::bigint, $6::tid)
+ORDER BY lo_step, writer_id, seq, ctid;
