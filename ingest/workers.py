@@ -25,8 +25,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
+import psutil
 from prometheus_client.multiprocess import mark_process_dead
 
 from ingest.logs import configure
@@ -41,6 +43,7 @@ LIVED_LONG: Final = 30.0
 """Seconds after which a worker's death starts the delays anew."""
 FIRST_DELAY: Final = 0.2
 MOST_DELAY: Final = 10.0
+METRICS_PREFIX: Final = "ingest-metrics-"
 STOP_MARGIN: Final = 15.0
 """Seconds beyond drain_timeout before a worker that does not stop is killed."""
 
@@ -72,7 +75,8 @@ class WorkerGroup:
         Raises:
             WorkerFailed: One of them did not start.
         """
-        self._metrics_directory = tempfile.mkdtemp(prefix="ingest-metrics-")
+        remove_abandoned_metrics()
+        self._metrics_directory = tempfile.mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-")
         try:
             async with asyncio.TaskGroup() as tasks:
                 for number, ready in enumerate(self._ready):
@@ -163,6 +167,15 @@ class WorkerGroup:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def remove_abandoned_metrics() -> None:
+    """Remove the files of counters that a killed parent left; its pid is in the directory's name."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{METRICS_PREFIX}*"):
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(directory.name.removeprefix(METRICS_PREFIX).partition("-")[0])
+            if directory.stat().st_uid == os.geteuid() and not psutil.pid_exists(pid):
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 async def _work() -> int:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ import pytest
 
 from ingest.postgres import running_database_url
 from ingest.store.connect import connect
+from ingest.workers import METRICS_PREFIX, remove_abandoned_metrics
 from ingest_schema.events import Event
 from ingest_schema.ids import new_id
 from ingest_schema.wire import Batch, encode_batch
@@ -292,6 +294,9 @@ async def test_workers_stop_when_their_parent_is_killed(
     service.kill()
 
     await wait_for(lambda: not any(is_running(pid) for pid in pids), timeout=20)
+    left = f"{METRICS_PREFIX}{service.pid}-"
+    remove_abandoned_metrics()
+    assert [name for name in os.listdir(tempfile.gettempdir()) if name.startswith(left)] == []
 
 
 # ------------------------------------------------------------------------------------------------------------ tokens
