@@ -262,7 +262,11 @@ class Spool:
     def prepare_spare(self, breathe: Callable[[], object]) -> None:
         """Keep enough spare segments, so that the hot path only has to switch."""
         wanted = 1 if len(self.segments) == 1 and self.segments[0].serial == 1 else SPARE_SEGMENTS
-        while len(self._spares) < wanted and self.size_bytes + SEGMENT_BYTES <= self._max_bytes:
+        while (
+            not self.is_closed  # closed while one was wiped: it is thrown away, and no other is wanted
+            and len(self._spares) < wanted
+            and self.size_bytes + SEGMENT_BYTES <= self._max_bytes
+        ):
             try:
                 segment = Segment.create(self.directory / "spare", SEGMENT_BYTES, 0)
             except OSError as error:
