@@ -188,7 +188,8 @@ class _Lane:
             _fail(group, error)
 
     async def _commit_or_split(self, group: list[_Waiting]) -> None:
-        group.sort(key=lambda waiting: isinstance(waiting.work, Post))  # batches keep their places: see refused.index
+        # Batches first, as commit_group counts them: a refused one is named by its place.
+        group.sort(key=lambda waiting: isinstance(waiting.work, Post))
         while group:
             try:
                 outcomes = await self._try_to_commit([waiting.work for waiting in group])
