@@ -78,12 +78,14 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Rows by column name; None is left empty, times lose their fraction."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Mapping[str, object]], *, titles: Sequence[str] | None = None
+) -> None:
+    """Rows by column name; None is left empty, times lose their fraction. titles: what to show for the names."""
     import datetime as dt
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     def shown(value: object) -> Text:
@@ -93,7 +95,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) ->
             value = f"{value:%Y-%m-%d %H:%M:%S}"
         return Text(str(value))  # Text: a name with brackets is no markup
 
-    table = Table(*columns)
+    table = Table(*(Column(Text(title)) for title in titles or columns))
     for row in rows:
         table.add_row(*(shown(row.get(column)) for column in columns))
     Console().print(table)
