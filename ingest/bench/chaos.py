@@ -3,7 +3,7 @@
 Eight trainers log through a cutting, stalling, repeating proxy into a service with its bundled PostgreSQL. In each
 round one of them all is killed with SIGKILL at a random moment: a trainer, the service, PostgreSQL's server, or one of
 its backends. What was killed is started again (PostgreSQL by the service itself); sometimes it is killed again while it
-still recovers. At the end the weather clears, the trainers end, `ingest sync` delivers what the dead left in the spool,
+still recovers. At the end the weather clears, the trainers end, what the dead left in the spool is delivered as `ingest sync` does it,
 and every ledger is compared with the database: each point for which a logging call had returned must be there once.
 
 The dice are seeded: the same seed kills in the same order after the same pauses, though not at the same instruction.
@@ -17,8 +17,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -30,13 +28,14 @@ from typing import Any, Literal
 
 import psutil
 
+import ingest
 from ingest.bench import BenchError
 from ingest.bench.api import Api
 from ingest.bench.chaos_judge import Verdict, judge
 from ingest.bench.chaos_ledger import Ledger
 from ingest.bench.chaos_writer import WriterOrders
 from ingest.bench.proxy import CLEAR, STORM, Faults, ProxyThread
-from ingest.bench.service import Service, clean_environment, free_port, postgres_processes
+from ingest.bench.service import Service, free_port, postgres_processes
 from ingest.bench.verify import check_counters
 from ingest.bench.worker import Worker
 from ingest_schema.ids import new_id
@@ -44,7 +43,7 @@ from ingest_schema.ids import new_id
 Victim = Literal["trainer", "service", "postgres", "backend"]
 Report = Callable[[str], None]
 RECOVERY_TIMEOUT = 120.0
-SYNC_TIMEOUT = 120.0
+SYNC_PATIENCE = 60.0
 WRITER_END_TIMEOUT = 120.0
 REPLAY_TIMEOUT = 15.0
 
@@ -268,22 +267,14 @@ def end_all(run: ChaosRun, spool: Path) -> list[dict[str, Any]]:
 
 
 def sync(spool: Path, url: str) -> None:
-    """Deliver by `ingest sync` what dead writers left.
+    """Deliver what dead writers left, as `ingest sync` does.
 
     Raises:
-        BenchError: It failed, or left something.
+        BenchError: Something stays, was rejected, or is damaged.
     """
-    command = [str(Path(sys.executable).with_name("ingest")), "sync", str(spool)]
-    done = subprocess.run(
-        command,
-        env=clean_environment({"INGEST_TRACKING_URI": url}),
-        capture_output=True,
-        text=True,
-        timeout=SYNC_TIMEOUT,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise BenchError(f"`ingest sync` ended with exit code {done.returncode}: {done.stdout}{done.stderr}")
+    for delivered in ingest.sync_spool(spool, tracking_uri=url, patience=SYNC_PATIENCE):
+        if delivered.status != "delivered" or delivered.rejected_points:
+            raise BenchError(f"a spool could not be delivered: {delivered}")
 
 
 def check_stats(said: list[dict[str, Any]]) -> None:

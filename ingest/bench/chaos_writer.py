@@ -11,9 +11,6 @@ Units: seconds; *_ms milliseconds.
 
 from __future__ import annotations
 
-import json
-import select
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +18,7 @@ from typing import Any, Final
 
 import ingest
 from ingest.bench.chaos_ledger import Ledger
-from ingest.bench.service import die_with_parent
+from ingest.bench.child import is_told, read_orders, say
 
 START_MS: Final = 1_760_000_000_000
 METRICS: Final = ("loss", "accuracy", "grad_norm")
@@ -64,7 +61,7 @@ def log_until_told(orders: WriterOrders, ledger: Ledger) -> dict[str, Any]:
     calls = 0
     with ingest.start_run(run_id=orders.run_id) as run:
         due = time.monotonic()
-        while not select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0]:
+        while not is_told(max(0.0, due - time.monotonic())):
             due = max(due + 1.0 / orders.calls_per_s, time.monotonic() - 0.1)
             step = ledger.begun
             metrics = {key: expected_value(orders.slot, metric, step) for key, metric in keys}
@@ -78,10 +75,9 @@ def log_until_told(orders: WriterOrders, ledger: Ledger) -> dict[str, Any]:
 
 def main() -> None:
     """Take orders, log, say how it ended."""
-    die_with_parent()
-    orders = WriterOrders(**json.loads(sys.stdin.readline()))
+    orders = WriterOrders(**read_orders())
     with Ledger(Path(orders.ledger)) as ledger:
-        print(json.dumps(log_until_told(orders, ledger)), flush=True)  # noqa: T201  # the protocol with the parent
+        say(log_until_told(orders, ledger))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,8 @@ Units: nanoseconds where a name ends in _ns, else seconds.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
-import sys
 import tempfile
 import time
 from array import array
@@ -31,7 +29,7 @@ import msgpack
 import numpy as np
 
 import ingest
-from ingest.bench.service import die_with_parent
+from ingest.bench.child import read_orders, say, wait_for_go
 from ingest.bench.timing import clock_overhead_ns, summarize
 
 Metrics = dict[str, float]
@@ -174,12 +172,11 @@ def _measure_ingest(orders: CallOrders) -> dict[str, Any]:
 
 def main() -> None:
     """Take orders, measure, print the result, and leave without waiting for a dead service."""
-    die_with_parent()
-    orders = CallOrders(**json.loads(sys.stdin.readline()))
-    print(json.dumps(measure(orders)), flush=True)  # noqa: T201  # the protocol with the parent
+    orders = CallOrders(**read_orders())
+    say(measure(orders))
     if not orders.expect_delivery:
         os._exit(0)  # what was logged is in the spool; nobody will ever read it
-    sys.stdin.readline()
+    wait_for_go()
 
 
 if __name__ == "__main__":

@@ -12,15 +12,13 @@ Units: nanoseconds where a name ends in _ns, else seconds.
 from __future__ import annotations
 
 import importlib.util
-import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import ingest
-from ingest.bench.service import die_with_parent
+from ingest.bench.child import read_orders, say
 from ingest.bench.timing import spread, summarize
 
 FLUSH_TIMEOUT = 60.0
@@ -136,9 +134,8 @@ def _numpy_step(rows: int, threads: int) -> Callable[[], float]:
 
 def main() -> None:
     """Take orders, measure, print the result; the run ends when the parent has looked at it."""
-    die_with_parent()
-    orders = StepOrders(**json.loads(sys.stdin.readline()))
-    print(json.dumps(measure(orders)), flush=True)  # noqa: T201  # the protocol with the parent
+    orders = StepOrders(**read_orders())
+    say(measure(orders))
 
 
 if __name__ == "__main__":

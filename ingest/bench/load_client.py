@@ -9,9 +9,7 @@ Units: seconds; *_ns nanoseconds.
 
 from __future__ import annotations
 
-import json
 import resource
-import sys
 import time
 from array import array
 from dataclasses import asdict
@@ -19,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import ingest
+from ingest.bench.child import read_orders, say, wait_for_go
 from ingest.bench.load_worker import Orders, WriterResult
-from ingest.bench.service import die_with_parent
 from ingest.bench.template import START_MS, metric_keys, series_values
 
 BACKLOG_POINTS = 1_000_000
@@ -66,12 +64,11 @@ def _wait_for_backlog(run: ingest.Run) -> None:
 
 def main() -> None:
     """Take orders, log, print the result."""
-    die_with_parent()
-    orders = Orders(**json.loads(sys.stdin.readline()))
+    orders = Orders(**read_orders())
     run_id, _, seed = orders.writers[0]
     result = WriterResult(run_id, seed)
-    print("ready", flush=True)  # noqa: T201  # the protocol with the parent
-    if not sys.stdin.readline():
+    say("ready")
+    if not wait_for_go():
         return
     ingest.set_tracking_uri(orders.url)
     ingest.set_experiment(orders.experiment)
@@ -94,7 +91,7 @@ def main() -> None:
         "rss_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "stats": asdict(stats),
     }
-    print(json.dumps(report), flush=True)  # noqa: T201  # the protocol with the parent
+    say(report)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,10 @@ Units: seconds; *_ns nanoseconds.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import resource
 import socket
-import sys
 import threading
 import time
 from array import array
@@ -31,7 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from ingest.bench.service import die_with_parent
+from ingest.bench.child import read_orders, say, wait_for_go
 from ingest.bench.template import BatchTemplate
 
 ANSWER_MAX_BYTES = 1 << 20
@@ -220,11 +218,10 @@ class Writer:
 
 def main() -> None:
     """Take orders, run the writers, print the result."""
-    die_with_parent()
-    orders = Orders(**json.loads(sys.stdin.readline()))
+    orders = Orders(**read_orders())
     writers = [Writer(orders, *names) for names in orders.writers]
-    print("ready", flush=True)  # noqa: T201  # the protocol with the parent
-    if not sys.stdin.readline():
+    say("ready")
+    if not wait_for_go():
         return
     start = time.monotonic()
     cpu_before = time.process_time()
@@ -242,7 +239,7 @@ def main() -> None:
         "cpu": time.process_time() - cpu_before,
         "rss_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    print(json.dumps(report), flush=True)  # noqa: T201  # the protocol with the parent
+    say(report)
 
 
 if __name__ == "__main__":

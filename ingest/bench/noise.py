@@ -8,16 +8,13 @@ Units: seconds.
 
 from __future__ import annotations
 
-import json
 import math
-import select
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import ingest
-from ingest.bench.service import die_with_parent
+from ingest.bench.child import is_told, read_orders, say
 
 FLUSH_TIMEOUT = 60.0
 
@@ -40,7 +37,7 @@ def make_noise(orders: NoiseOrders) -> dict[str, Any]:
     calls = 0
     with ingest.start_run(run_name=f"noise {orders.number}") as run:
         due = time.monotonic()
-        while not select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0]:
+        while not is_told(max(0.0, due - time.monotonic())):
             due = max(due + 1.0 / orders.calls_per_s, time.monotonic() - 1.0)
             step = (calls * 7919) % 10_007 - 5_000
             run.log_metrics(
@@ -53,9 +50,8 @@ def make_noise(orders: NoiseOrders) -> dict[str, Any]:
 
 def main() -> None:
     """Take orders, make noise, say how much it was."""
-    die_with_parent()
-    orders = NoiseOrders(**json.loads(sys.stdin.readline()))
-    print(json.dumps(make_noise(orders)), flush=True)  # noqa: T201  # the protocol with the parent
+    orders = NoiseOrders(**read_orders())
+    say(make_noise(orders))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ Units: seconds, points.
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ import asyncpg
 import uvloop
 
 from ingest.bench import BenchError
-from ingest.bench.service import die_with_parent
+from ingest.bench.child import read_orders, say
 from ingest.bench.template import BatchTemplate
 from ingest.store.pgcopy import CHUNK_COLUMNS, HEADER, TRAILER, chunk_rows
 from ingest.store.points import PointTable
@@ -142,9 +140,8 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 def main() -> None:
     """Take orders, measure, print the result."""
-    die_with_parent()
-    orders = RawOrders(**json.loads(sys.stdin.readline()))
-    print(json.dumps(uvloop.run(measure(orders))))  # noqa: T201  # the protocol with the parent
+    orders = RawOrders(**read_orders())
+    say(uvloop.run(measure(orders)))
 
 
 if __name__ == "__main__":
