@@ -45,7 +45,7 @@ class Ticket:
         Raises:
             QueueFull: That is more than there is room for.
         """
-        self._admission.take(size_bytes - self.size_bytes)
+        self._admission.take(size_bytes - self.size_bytes, others_num=self._admission.tickets_num - 1)
         self.size_bytes = size_bytes
 
 
@@ -64,9 +64,9 @@ class Admission:
         self.idle.set()
         self._on_change = on_change
 
-    def take(self, size_bytes: int) -> None:
+    def take(self, size_bytes: int, *, others_num: int) -> None:
         # A request alone is always let in, else a small limit would shut the door for ever.
-        if size_bytes > 0 and 0 < self.used_bytes > self.limit_bytes - size_bytes:
+        if size_bytes > 0 and others_num and self.used_bytes + size_bytes > self.limit_bytes:
             raise QueueFull(self.limit_bytes)
         self.used_bytes += size_bytes
 
@@ -77,7 +77,7 @@ class Admission:
         Raises:
             QueueFull: There is no room.
         """
-        self.take(size_bytes)
+        self.take(size_bytes, others_num=self.tickets_num)
         ticket = Ticket(self, size_bytes)
         self.tickets_num += 1
         self.idle.clear()
