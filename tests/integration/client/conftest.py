@@ -1,0 +1,102 @@
+"""Fixtures of the client's tests: a stub of the service and a run that logs to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest_client import _fluent, _lifetime
+from ingest_client._run import Run
+from ingest_client._settings import Settings
+from tests.integration.client.stub import Stub, running_stub, unused_port
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with running_stub() as running:
+        yield running
+
+
+@pytest.fixture
+def spool_dir(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def settings(stub: Stub, spool_dir: Path) -> Settings:
+    return settings_for(stub.url, spool_dir)
+
+
+@pytest.fixture
+def dead_settings(spool_dir: Path) -> Settings:
+    """Nobody listens there."""
+    return settings_for(f"http://127.0.0.1:{unused_port()}", spool_dir)
+
+
+def settings_for(url: str, spool_dir: Path, **variables: str) -> Settings:
+    env = {
+        "INGEST_TRACKING_URI": url,
+        "INGEST_SPOOL_DIR": str(spool_dir),
+        "INGEST_MAX_AGE": "0.1",
+        **variables,
+    }
+    return Settings.read(env)
+
+
+@pytest.fixture
+def run(settings: Settings) -> Iterator[Run]:
+    run = Run(settings, experiment="tests")
+    yield run
+    run.end()
+
+
+@pytest.fixture(autouse=True)
+def clean_client(monkeypatch: pytest.MonkeyPatch, spool_dir: Path) -> Iterator[None]:
+    """No run and no setting of one test reaches the next; nothing is written outside tmp_path."""
+    monkeypatch.setenv("INGEST_SPOOL_DIR", str(spool_dir))
+    monkeypatch.setenv("INGEST_SHUTDOWN_TIMEOUT", "1")
+    monkeypatch.setattr(_fluent, "_tracking_uri", None)
+    monkeypatch.setattr(_fluent, "_experiment", None)
+    yield
+    for leftover in _lifetime.live_runs():
+        leftover.end()
+    _lifetime._runs.clear()
+    _fluent._started.clear()
+    _fluent._stack.set(())
+
+
+Script = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def script(tmp_path: Path, spool_dir: Path) -> Iterator[Script]:
+    """Start a training script as a process of its own: `script(source, url, **environment)`."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(source: str, url: str, **environment: str) -> subprocess.Popen[str]:
+        path = tmp_path / f"script{len(started)}.py"
+        path.write_text(textwrap.dedent(source))
+        env = {
+            **os.environ,
+            "INGEST_TRACKING_URI": url,
+            "INGEST_SPOOL_DIR": str(spool_dir),
+            "INGEST_SHUTDOWN_TIMEOUT": "3",
+            **environment,
+        }
+        process = subprocess.Popen(
+            [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=10)
