@@ -95,7 +95,7 @@ def column_block(columns: Sequence[tuple[str, str]], row_count: int) -> Structur
     """An array of `row_count` rows of fixed-length columns, each behind its length, which is filled in."""
     block = np.empty(row_count, _block_dtype(tuple(columns)))
     for name, kind in columns:
-        block["length_of_" + name] = int(kind[2:])
+        block["length_of_" + name] = np.dtype(kind).itemsize
     return block
 
 
