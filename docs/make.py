@@ -154,11 +154,15 @@ def http_page() -> str:
         "Where the service wants tokens, a request needs `Authorization: Bearer TOKEN` with a token of the role named here, or of an",
         "admin's; `open` routes need none. Errors are `application/problem+json` (RFC 9457) with a stable `code`. The batch and its",
         "answers are specified in [schema/wire.md](../schema/wire.md); `GET /api/v1/openapi.json` describes the rest to programs.",
+        "What stands under `/api/2.0/mlflow/` and `/api/3.0/mlflow/` is MLflow's API, with errors in MLflow's form, and stands under",
+        "`/ajax-api/` as well ([mlflow.md](mlflow.md)).",
         "",
         "| route | role | |",
         "|---|---|---|",
     ]
-    for route in sorted(ALL_ROUTES, key=lambda route: (route.plain_path, route.method)):
+    # What MLflow's user interface calls is the same again under another prefix.
+    routes = [route for route in ALL_ROUTES if not route.path.startswith("/ajax-api/")]
+    for route in sorted(routes, key=lambda route: (route.plain_path, route.method)):
         queries = "".join(f"<br>`{query.name}`: {_cell(query.description)}" for query in route.query)
         lines.append(
             f"| `{route.method} {route.plain_path}` | {route.access} | {_cell(route.summary)}{queries} |"

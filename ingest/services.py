@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from ingest.auth import Authenticator
 from ingest.migrations import SchemaState, check_schema
+from ingest.service.database import Database
 from ingest.settings import Settings
+from ingest.store.charts import Charts
 from ingest.store.connect import connect
 from ingest.store.housekeeping import Housekeeping
 from ingest.store.reader import ReaderAccess, find_reader
@@ -40,7 +42,10 @@ class Services:
     authenticator: Authenticator
     reader_access: ReaderAccess
     intake: Intake
+    database: Database
+    """For the service functions (`ingest.service`)."""
     reads: Reads
+    charts: Charts
     user_sql: UserSql | None
     """None without a reader role; reader_access says why."""
     lifecycle: Lifecycle
@@ -104,9 +109,19 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
             authenticator=Authenticator(housekeeping.find_token, required=settings.needs_token),
             reader_access=reader_access,
             intake=await stack.enter_async_context(Intake.open(settings, database_url)),
+            database=await stack.enter_async_context(
+                Database.open(
+                    database_url, readers=settings.reader_connections, timeout=settings.read_timeout
+                )
+            ),
             reads=await stack.enter_async_context(
                 Reads.open(
                     database_url, connections=settings.reader_connections, timeout=settings.read_timeout
+                )
+            ),
+            charts=await stack.enter_async_context(
+                Charts.open(
+                    database_url, connections=settings.chart_connections, timeout=settings.read_timeout
                 )
             ),
             user_sql=None

@@ -54,6 +54,27 @@ async def connect_writer(url: str) -> Any:
     return connection
 
 
+async def open_editor_pool(url: str, *, size: int) -> Any:
+    """A pool for small edits: a run is made, renamed, deleted. Connections are made when first needed."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=COMMIT_TIMEOUT,
+        max_inactive_connection_lifetime=300,
+        server_settings={
+            "application_name": "ingest editor",
+            "search_path": "ingest",
+            "synchronous_commit": "on",  # as connect_writer has it
+            "statement_timeout": _milliseconds(COMMIT_TIMEOUT),
+            "idle_in_transaction_session_timeout": _milliseconds(COMMIT_TIMEOUT),
+            "jit": "off",
+            "DateStyle": "ISO",
+        },
+    )
+
+
 async def open_reader_pool(url: str, *, size: int, timeout: float) -> Any:
     """A pool for our own reads; connections are made when first needed.
 

@@ -22,7 +22,7 @@ from ingest.store.points import Float64s, Int64s
 from ingest_schema.limits import INT64_MIN
 from ingest_schema.sql import load_queries
 
-__all__ = ["PointPage", "read_points"]
+__all__ = ["PointPage", "packed_columns", "plain_columns", "read_points"]
 
 _SQL: Final = load_queries("read")
 _PREFETCH: Final = 32
@@ -99,7 +99,7 @@ async def read_points(
         skipped = position.offset if is_same and at.table == position.table else 0
         if room == 0 and skipped < row["n"]:
             return _page(pieces, _with_offset(at, skipped))
-        columns = _decode(row) if at.table == _PLAIN else _unpack(row)
+        columns = plain_columns(row) if at.table == _PLAIN else packed_columns(row)
         end = min(skipped + room, row["n"])
         pieces.append(tuple(column[skipped:end] for column in columns))  # type: ignore[arg-type]  # three of them
         room -= end - skipped
@@ -127,7 +127,8 @@ async def _chunks(
         yield _Position(_PLAIN, row["lo_step"], row["writer_id"], row["seq"], block, item), row
 
 
-def _decode(row: Any) -> tuple[Int64s, Int64s, Float64s]:
+def plain_columns(row: Any) -> tuple[Int64s, Int64s, Float64s]:
+    """Steps, times and values of a chunk as it was logged; the row has its arrays by array_send()."""
     return (
         decode_array(row["steps"], ">i8"),
         decode_array(row["times_ms"], ">i8"),
@@ -135,7 +136,7 @@ def _decode(row: Any) -> tuple[Int64s, Int64s, Float64s]:
     )
 
 
-def _unpack(row: Any) -> tuple[Int64s, Int64s, Float64s]:
+def packed_columns(row: Any) -> tuple[Int64s, Int64s, Float64s]:
     """The columns of a compacted chunk; what its step_gap and time_residuals mean is said in the migration."""
     index = np.arange(row["n"], dtype=np.int64)
     if row["steps"] is not None:

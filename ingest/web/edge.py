@@ -22,6 +22,7 @@ from ingest.logs import bind, current_context
 from ingest.services import Services
 from ingest.telemetry import AUTH_FAILURES, REQUEST_SECONDS, REQUESTS
 from ingest.web.hosts import HostRules, origin_matches
+from ingest.web.mlflow.shape import mlflow_problem, speaks_mlflow
 from ingest.web.problems import Problem, problem_of
 from ingest.web.routes import Route, RouteTable
 
@@ -127,7 +128,7 @@ def _request_id(request: web.Request) -> str:
 
 
 def _answer_error(request: web.Request, error: Exception, request_id: str) -> web.Response:
-    problem = problem_of(error)
+    problem = mlflow_problem(error, request) if speaks_mlflow(request.path) else problem_of(error)
     if problem.status >= 500:
         unforeseen = problem.code == "internal_error"
         logger.log(

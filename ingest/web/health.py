@@ -10,6 +10,7 @@ from importlib.metadata import version as distribution_version
 import orjson
 from aiohttp import web
 
+from ingest.mlflow.answers import API_VERSION as MLFLOW_VERSION
 from ingest.store.errors import StoreError
 from ingest.telemetry import CONTENT_TYPE, render_metrics
 from ingest.web.routes import SERVICES, Route
@@ -65,7 +66,12 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def version(request: web.Request) -> web.Response:
-    """The release, the protocol that it speaks and the schema that it works on."""
+    """The release, the protocol that it speaks and the schema, as JSON if JSON is asked for; else a bare version.
+
+    The bare one is that of the MLflow whose REST API is served here: MLflow's client asks for it.
+    """
+    if "application/json" not in request.headers.get("Accept", ""):
+        return web.Response(text=MLFLOW_VERSION)
     schema = request.app[SERVICES].schema
     return json_response(
         {

@@ -19,11 +19,15 @@ from ingest.services import Services, open_services
 from ingest.settings import Settings
 from ingest.web.app import ALL_ROUTES, create_app
 from ingest.web.edge import SECURITY_HEADERS
+from ingest.web.mlflow.shape import speaks_mlflow
 from ingest.web.problems import Problem
 from ingest.web.routes import SERVICES, Route, RouteTable
 from ingest_schema.ids import new_id
 
 Client = TestClient[Any, Any]
+
+OWN_ROUTES = [route for route in ALL_ROUTES if not speaks_mlflow(route.path)]
+"""Those with errors of our own form; the others are walked over in mlflow/test_shape.py."""
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 
@@ -77,7 +81,7 @@ async def make_token(client: Client, role: str) -> str:
 
 
 async def test_every_route_refuses_a_foreign_host_and_a_foreign_origin(web_client: Client) -> None:
-    for route in ALL_ROUTES:
+    for route in OWN_ROUTES:
         for headers, status, code in (
             ({"Host": "evil.example"}, 421, "host_not_allowed"),
             ({"Host": ""}, 421, "host_not_allowed"),
@@ -90,7 +94,7 @@ async def test_every_route_refuses_a_foreign_host_and_a_foreign_origin(web_clien
 
 
 async def test_every_route_answers_a_body_that_is_garbage_in_one_shape(web_client: Client) -> None:
-    for route in ALL_ROUTES:
+    for route in OWN_ROUTES:
         response = await web_client.request(route.method, concrete(route), data=b"\xc1garbage")
 
         assert response.status < 500, route
@@ -100,7 +104,7 @@ async def test_every_route_answers_a_body_that_is_garbage_in_one_shape(web_clien
 
 
 async def test_every_route_refuses_other_methods(web_client: Client) -> None:
-    for route in ALL_ROUTES:
+    for route in OWN_ROUTES:
         response = await web_client.request("PROPFIND", concrete(route))
 
         assert (response.status, (await problem_of(response))["code"]) == (405, "method_not_allowed"), route
@@ -113,7 +117,7 @@ async def test_every_route_keeps_its_access_rule(guarded_client: Client) -> None
     async def status_with(route: Route, token: str | None) -> int:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         response = await guarded_client.request(route.method, concrete(route), headers=headers)
-        if response.status == 401:
+        if response.status == 401 and route in OWN_ROUTES:
             assert (await problem_of(response))["code"] == "unauthenticated"
             assert response.headers["WWW-Authenticate"].startswith("Bearer")
         return response.status

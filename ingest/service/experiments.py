@@ -1,0 +1,154 @@
+"""Experiments: make, read, rename, delete, restore, tag."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+
+from ingest.service.database import Database
+from ingest.service.errors import ExperimentDeleted, ExperimentUnknown, NameTaken, TagUnknown
+from ingest.store.errors import ContentRefused
+from ingest_schema.sql import load_queries
+
+__all__ = [
+    "Experiment",
+    "create_experiment",
+    "delete_tag",
+    "get_experiment",
+    "get_experiment_by_name",
+    "get_experiments",
+    "rename_experiment",
+    "set_lifecycle",
+    "set_tag",
+]
+
+Stage = Literal["active", "deleted"]
+
+_SQL: Final = load_queries("experiments")
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A group of runs. artifact_location: "" for the service's own (see `ingest.service.locations`)."""
+
+    experiment_id: int
+    name: str
+    artifact_location: str
+    lifecycle: Stage
+    created_at_ms: int
+    updated_at_ms: int
+    tags: Mapping[str, str]
+
+
+async def create_experiment(db: Database, name: str, tags: Mapping[str, str]) -> int:
+    """A new experiment's id.
+
+    Raises:
+        NameTaken: Also by a deleted experiment.
+    """
+
+    async def work(connection: Any) -> int:
+        experiment_id: int | None = await connection.fetchval(_SQL["create"], name, _now_ms())
+        if experiment_id is None:
+            raise NameTaken(name)
+        if tags:
+            await connection.execute(_SQL["set_tags"], experiment_id, list(tags), list(tags.values()))
+        return experiment_id
+
+    return await db.edit(work)
+
+
+async def get_experiment(db: Database, experiment_id: int) -> Experiment:
+    """The experiment, deleted or not."""
+    return _found(await db.fetchrow(_SQL["get"], experiment_id), experiment_id)
+
+
+async def get_experiment_by_name(db: Database, name: str) -> Experiment:
+    """The same, by its name."""
+    return _found(await db.fetchrow(_SQL["get_by_name"], name), name)
+
+
+async def get_experiments(db: Database, experiment_ids: Sequence[int]) -> list[Experiment]:
+    """Several, in the order of the ids; those that are not there are left out."""
+    return [_of_row(row) for row in await db.fetch(_SQL["get_many"], experiment_ids)]
+
+
+async def rename_experiment(db: Database, experiment_id: int, name: str) -> None:
+    """Give an active experiment another name."""
+
+    async def work(connection: Any) -> None:
+        await _lock_active(connection, experiment_id)
+        other = await connection.fetchrow(_SQL["get_by_name"], name)
+        if other is not None and other["experiment_id"] != experiment_id:
+            raise NameTaken(name)
+        await connection.execute(_SQL["rename"], experiment_id, name, _now_ms())
+
+    try:
+        await db.edit(work)
+    except ContentRefused as error:  # somebody took the name between the two statements
+        raise NameTaken(name) from error
+
+
+async def set_lifecycle(db: Database, experiment_id: int, stage: Stage) -> None:
+    """Delete or restore the experiment with all its runs.
+
+    Raises:
+        ExperimentUnknown: Also if it is in that stage already, as MLflow has it.
+    """
+
+    async def work(connection: Any) -> None:
+        if await connection.fetchval(_SQL["lock"], experiment_id) in {None, stage}:
+            raise ExperimentUnknown(experiment_id)
+        await connection.execute(_SQL["set_lifecycle"], experiment_id, stage, _now_ms())
+        await connection.execute(_SQL["set_runs_lifecycle"], experiment_id, stage)
+
+    await db.edit(work)
+
+
+async def set_tag(db: Database, experiment_id: int, key: str, value: str) -> None:
+    """Set one tag of an active experiment."""
+
+    async def work(connection: Any) -> None:
+        await _lock_active(connection, experiment_id)
+        await connection.execute(_SQL["set_tags"], experiment_id, [key], [value])
+        await connection.execute(_SQL["touch"], experiment_id, _now_ms())
+
+    await db.edit(work)
+
+
+async def delete_tag(db: Database, experiment_id: int, key: str) -> None:
+    """Delete one tag of an active experiment."""
+
+    async def work(connection: Any) -> None:
+        await _lock_active(connection, experiment_id)
+        if await connection.fetchval(_SQL["delete_tag"], experiment_id, key) is None:
+            raise TagUnknown(key, experiment_id)
+        await connection.execute(_SQL["touch"], experiment_id, _now_ms())
+
+    await db.edit(work)
+
+
+async def _lock_active(connection: Any, experiment_id: int) -> None:
+    lifecycle = await connection.fetchval(_SQL["lock"], experiment_id)
+    if lifecycle is None:
+        raise ExperimentUnknown(experiment_id)
+    if lifecycle == "deleted":
+        raise ExperimentDeleted(experiment_id)
+
+
+def _found(row: Any, wanted: int | str) -> Experiment:
+    if row is None:
+        raise ExperimentUnknown(wanted)
+    return _of_row(row)
+
+
+def _of_row(row: Any) -> Experiment:
+    return Experiment(**{**row, "tags": orjson.loads(row["tags"])})
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

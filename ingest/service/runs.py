@@ -1,0 +1,112 @@
+"""Runs, changed from outside their own stream: made, updated, deleted, restored, untagged.
+
+A run's name is its column `name`; the tag `mlflow.runName` is a view of it and never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from ingest.service.database import Database
+from ingest.service.errors import ExperimentDeleted, ExperimentUnknown, RunIsDeleted, RunUnknown, TagUnknown
+from ingest_schema.ids import new_id
+from ingest_schema.sql import load_queries
+
+__all__ = ["NAME_TAG", "PARENT_TAG", "change_tag", "create_run", "delete_tag", "set_lifecycle", "update_run"]
+
+NAME_TAG: Final = "mlflow.runName"
+PARENT_TAG: Final = "mlflow.parentRunId"
+
+_SQL: Final = load_queries("runs_edit")
+_WRITE: Final = load_queries("write")
+_EXPERIMENTS: Final = load_queries("experiments")
+
+
+async def create_run(
+    db: Database,
+    *,
+    experiment_id: int,
+    name: str,
+    user_name: str,
+    start_time_ms: int,
+    parent_run_id: UUID | None,
+    tags: Mapping[str, str],
+) -> UUID:
+    """A new run in an active experiment; its id."""
+    run_id = new_id()
+
+    async def work(connection: Any) -> None:
+        made = await connection.fetchval(
+            _SQL["create"], run_id, experiment_id, name, user_name, parent_run_id, start_time_ms
+        )
+        if made is None:
+            if await connection.fetchval(_EXPERIMENTS["lock"], experiment_id) is None:
+                raise ExperimentUnknown(experiment_id)
+            raise ExperimentDeleted(experiment_id)
+        if tags:
+            await connection.execute(
+                _WRITE["set_tags"], [run_id] * len(tags), list(tags), list(tags.values())
+            )
+
+    await db.edit(work)
+    return run_id
+
+
+async def update_run(
+    db: Database, run_id: UUID, *, status: str | None, end_time_ms: int | None, name: str | None
+) -> None:
+    """Change what is not None of an active run."""
+
+    async def work(connection: Any) -> None:
+        await _lock_active(connection, run_id)
+        await connection.execute(_SQL["update"], run_id, status, end_time_ms, name)
+
+    await db.edit(work)
+
+
+async def set_lifecycle(db: Database, run_id: UUID, stage: Literal["active", "deleted"]) -> None:
+    """Delete or restore a run; one that is in that stage already stays as it is."""
+
+    async def work(connection: Any) -> None:
+        if await connection.fetchrow(_SQL["lock"], run_id) is None:
+            raise RunUnknown(run_id)
+        await connection.execute(_SQL["set_lifecycle"], run_id, stage)
+
+    await db.edit(work)
+
+
+async def delete_tag(db: Database, run_id: UUID, key: str) -> None:
+    """Delete one tag of an active run."""
+
+    async def work(connection: Any) -> None:
+        name = await _lock_active(connection, run_id)
+        if key == NAME_TAG and name:
+            await connection.execute(_SQL["set_name"], run_id, "")
+        elif await connection.fetchval(_SQL["delete_tag"], run_id, key) is None:
+            raise TagUnknown(key, run_id)
+
+    await db.edit(work)
+
+
+async def change_tag(db: Database, run_id: UUID, key: str, change: Callable[[str | None], str]) -> None:
+    """Set a tag of an active run to what `change` makes of its value; None: it is not there."""
+
+    async def work(connection: Any) -> None:
+        await _lock_active(connection, run_id)
+        value = change(await connection.fetchval(_SQL["get_tag"], run_id, key))
+        await connection.execute(_WRITE["set_tags"], [run_id], [key], [value])
+
+    await db.edit(work)
+
+
+async def _lock_active(connection: Any, run_id: UUID) -> str:
+    """The run's name."""
+    row = await connection.fetchrow(_SQL["lock"], run_id)
+    if row is None:
+        raise RunUnknown(run_id)
+    if row["lifecycle"] == "deleted":
+        raise RunIsDeleted(run_id)
+    name: str = row["name"]
+    return name
