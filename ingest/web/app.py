@@ -29,6 +29,9 @@ def create_app(services: Services, routes: Sequence[Route] = ALL_ROUTES) -> web.
     app = web.Application(
         middlewares=[make_edge(services, table, hosts)],
         client_max_size=settings.max_body_bytes,
+        # Left to itself aiohttp undoes Content-Encoding before any handler can bound what comes out, and a batch that
+        # says zstd would be undone twice. Handlers that take compressed bodies do it: see ingest.write.decompress.
+        handler_args={"auto_decompress": False},
     )
     app[SERVICES] = services
     app[openapi.TABLE] = table
