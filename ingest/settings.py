@@ -129,6 +129,8 @@ class LimitSettings(BaseModel):
     """Database connections of one process that write batches."""
     reader_connections: int = Field(default=4, ge=1, le=64)
     """Database connections of one process that answer reads; apart, so that readers cannot starve writers."""
+    chart_connections: int = Field(2, ge=1, le=64)
+    """Database connections of one process that draw charts; apart again, since one chart may read millions of points."""
     read_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds that one read of ours may take in PostgreSQL."""
 

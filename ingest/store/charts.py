@@ -207,6 +207,17 @@ class ChartReader:
         async for _, opened in self._slices(chunks, np.arange(len(chunks)), with_times=True):
             yield opened
 
+    async def loose_parts(
+        self, question: ChartQuestion, facts: SeriesFacts, *, limit: int = MAX_LOOSE_POINTS
+    ) -> AsyncIterator[Parts]:
+        """Like `points`, as parts in order of (step, time, arrival) within a slice."""
+        (chunks,) = await fetch_chunks(self._connection, [_wanted(question, facts)])
+        if isinstance(chunks, TooManyChunks) or chunks.summaries.point_count > limit:
+            found = facts.n if isinstance(chunks, TooManyChunks) else chunks.summaries.point_count
+            raise TooManyPoints(found, limit)
+        async for _, opened in self._slices(chunks, np.arange(len(chunks)), with_times=True):
+            yield await _in_thread(len(opened), _sorted, opened.as_parts(chunks), question.axis)
+
     async def _chart(self, question: ChartQuestion, facts: SeriesFacts, chunks: Chunks) -> Chart:
         s = chunks.summaries
         cut_points = int(s.n[chunks.is_cut].sum())
