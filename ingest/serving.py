@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
+from ingest.compaction.worker import upkeep
 from ingest.migrations import MigrationError
 from ingest.postgres import PostgresError
 from ingest.services import NoToken, Services, open_services
@@ -87,7 +88,10 @@ async def serve_requests(
     announce: Callable[[], None],
 ) -> None:
     """Serve on an open socket until the signal, then drain. What one process of the service does."""
-    async with open_services(settings, database_url) as services:
+    async with (
+        open_services(settings, database_url) as services,
+        upkeep(database_url, compacts=settings.compaction, lost_after=settings.lost_after),
+    ):
         runner = web.AppRunner(
             create_app(services),
             access_log=None,

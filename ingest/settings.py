@@ -148,6 +148,17 @@ class SqlSettings(BaseModel):
     """Connections of one process for users' SQL."""
 
 
+class UpkeepSettings(BaseModel):
+    """What the service does by itself in the background, in one process of all on a database."""
+
+    model_config = _GROUP
+
+    compaction: bool = Field(default=True)
+    """Whether small chunks are merged into rows of about a thousand points."""
+    lost_after: float = Field(default=90.0, ge=5, le=30 * 86_400)
+    """Seconds without a sign of life from any of its writers after which a running run is marked LOST."""
+
+
 class LogSettings(BaseModel):
     """What the service says about itself, on standard error."""
 
@@ -166,11 +177,12 @@ GROUPS: Mapping[str, type[BaseModel]] = {
     "database": DatabaseSettings,
     "limits": LimitSettings,
     "sql": SqlSettings,
+    "upkeep": UpkeepSettings,
     "logs": LogSettings,
 }
 
 
-class Settings(ServerSettings, DatabaseSettings, LimitSettings, SqlSettings, LogSettings, BaseSettings):
+class Settings(ServerSettings, DatabaseSettings, LimitSettings, SqlSettings, UpkeepSettings, LogSettings, BaseSettings):
     """All settings of one service. Constructing it reads no environment; `load_settings` does."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX)

@@ -105,6 +105,30 @@ AUTH_FAILURES: Final = Counter(
     registry=REGISTRY,
 )
 
+COMPACTED_POINTS: Final = Counter(
+    "ingest_compacted_points",
+    "Points laid down in packed rows; some more than once, as small rows are merged again.",
+    registry=REGISTRY,
+)
+COMPACTED_CHUNKS: Final = Counter(
+    "ingest_compacted_chunks", "Chunks and small packed rows that compaction replaced.", registry=REGISTRY
+)
+COMPACTION_SECONDS: Final = Histogram(
+    "ingest_compaction_seconds", "Time of one transaction of compaction.", buckets=_COMMIT_BUCKETS, registry=REGISTRY
+)
+COMPACTION_WAITING: Final = Gauge(
+    "ingest_compaction_waiting_chunks",
+    "Chunks that the last round left to wait for more of their series.",
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
+LOST_RUNS: Final = Counter(
+    "ingest_lost_runs", "Runs marked LOST because all of their writers fell silent.", registry=REGISTRY
+)
+REVIVED_RUNS: Final = Counter(
+    "ingest_revived_runs", "LOST runs that were heard of again.", registry=REGISTRY
+)
+
 if MULTIPROCESS_DIRECTORY not in os.environ:
     ProcessCollector(namespace="ingest", registry=REGISTRY)
 

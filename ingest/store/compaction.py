@@ -11,6 +11,7 @@ Errors: DatabaseUnavailable, Contention as everywhere; StaleMerge when somebody 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import numpy as np
 from ingest.charts.parts import Float64s, Int64s
 from ingest.compaction.plan import SMALL_PACK_POINTS, Merge, Piece, merges
 from ingest.store.errors import DATABASE_ERRORS, Contention, translated
+from ingest.store.liveness import look_for_silence
 from ingest.store.packs import PACK_COLUMNS, PackedPoints, element_column, pack_rows
 from ingest.store.pgcopy import HEADER, TRAILER
 from ingest_schema.sql import load_queries
@@ -74,15 +76,19 @@ class Compaction:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[Self | None]:
-        """The right to compact for as long as the block; None if somebody else has it."""
+    async def open(cls, url: str, *, purpose: str = "upkeep") -> AsyncIterator[Self | None]:
+        """The right to compact for as long as the block; None if somebody else has it.
+
+        Args:
+            purpose: Shown in pg_stat_activity.
+        """
         try:
             connection = await asyncpg.connect(
                 url,
                 timeout=CONNECT_TIMEOUT,
                 command_timeout=STATEMENT_TIMEOUT,
                 server_settings={
-                    "application_name": "ingest compaction",
+                    "application_name": f"ingest compaction ({purpose})",
                     "search_path": "ingest",
                     "synchronous_commit": "off",
                     "idle_in_transaction_session_timeout": str(int(STATEMENT_TIMEOUT * 1000)),
@@ -125,6 +131,13 @@ class Compaction:
                 raise translated(error) from error
             yield merged
 
+    async def look_for_silence(self, lost_after: float) -> tuple[list[UUID], list[UUID]]:
+        """See `ingest.store.liveness`: who holds the lock does this, too."""
+        try:
+            return await look_for_silence(self._connection, lost_after)
+        except DATABASE_ERRORS as error:
+            raise translated(error) from error
+
     async def sizes(self) -> tuple[int, int]:
         """Bytes on disk of metric_chunks and of packed_chunks."""
         (row,) = await self._fetch("sizes")
@@ -140,28 +153,15 @@ class Compaction:
     async def _merge(self, series: WaitingSeries, merge: Merge) -> Merged:
         columns = [await self._take_packs(series, merge)] if merge.packs else []
         columns.append(await self._take_chunks(series, merge))
-        steps, times_ms, values = (np.concatenate(several) for several in zip(*columns, strict=True))
-        order = np.lexsort(
-            (times_ms, steps)
-        )  # stable: points of equal step and time stay in order of arrival
-        rows = list(
-            pack_rows(
-                series.run_id,
-                merge.writer_id,
-                series.key,
-                seq=merge.seq,
-                steps=steps[order],
-                times_ms=times_ms[order],
-                values=values[order],
-            )
-        )
+        # In a thread: some ten milliseconds, for which the loop should not keep batches waiting.
+        rows = await asyncio.to_thread(_packed, series, merge, columns)
         await self._connection.copy_to_table(
             "packed_chunks",
             source=bytearray().join((HEADER, *rows, TRAILER)),  # bytes would be a path to asyncpg
             format="binary",
             columns=list(PACK_COLUMNS),
         )
-        return Merged(chunks=len(merge.packs) + len(merge.chunks), points=len(steps), rows=len(rows))
+        return Merged(chunks=len(merge.packs) + len(merge.chunks), points=merge.n, rows=len(rows))
 
     async def _take_chunks(self, series: WaitingSeries, merge: Merge) -> tuple[Int64s, Int64s, Float64s]:
         row = await self._take("take_chunks", series, merge.writer_id, merge.chunks)
@@ -216,6 +216,25 @@ class Compaction:
         except DATABASE_ERRORS as error:
             raise translated(error) from error
         return rows
+
+
+def _packed(
+    series: WaitingSeries, merge: Merge, columns: list[tuple[Int64s, Int64s, Float64s]]
+) -> list[bytes]:
+    """The rows for these points, which are in order of arrival."""
+    steps, times_ms, values = (np.concatenate(several) for several in zip(*columns, strict=True))
+    order = np.lexsort((times_ms, steps))  # stable: points of equal step and time stay in order of arrival
+    return list(
+        pack_rows(
+            series.run_id,
+            merge.writer_id,
+            series.key,
+            seq=merge.seq,
+            steps=steps[order],
+            times_ms=times_ms[order],
+            values=values[order],
+        )
+    )
 
 
 def _piece(row: Any) -> Piece:

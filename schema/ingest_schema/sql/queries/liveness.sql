@@ -1,0 +1,33 @@
+-- Runs whose writers fell silent (ingest/store/liveness.py). Only writers that send heartbeats count: posts have none.
+
+-- name: mark_lost
+-- RUNNING runs of which no writer was heard of for $1 seconds; heartbeat_at becomes when the last one was. At most $2.
+UPDATE runs AS r
+SET status = 'LOST', heartbeat_at = s.last_seen
+FROM (
+    SELECT q.run_id, max(w.heartbeat_at) AS last_seen
+    FROM runs AS q
+    JOIN writers AS w ON w.run_id = q.run_id
+    WHERE q.status = 'RUNNING'
+    GROUP BY q.run_id
+    HAVING max(w.heartbeat_at) < now() - make_interval(secs => $1) AND bool_and(w.client <> 'post')
+    LIMIT $2
+) AS s
+WHERE r.run_id = s.run_id AND r.status = 'RUNNING'
+RETURNING r.run_id, r.heartbeat_at;
+
+-- name: revive
+-- LOST runs that were heard of since are RUNNING again. $1 seconds as in mark_lost, $2 at most.
+UPDATE runs AS r
+SET status = 'RUNNING', heartbeat_at = s.last_seen
+FROM (
+    SELECT q.run_id, max(w.heartbeat_at) AS last_seen
+    FROM runs AS q
+    JOIN writers AS w ON w.run_id = q.run_id
+    WHERE q.status = 'LOST'
+    GROUP BY q.run_id, q.heartbeat_at
+    HAVING max(w.heartbeat_at) > q.heartbeat_at AND max(w.heartbeat_at) >= now() - make_interval(secs => $1)
+    LIMIT $2
+) AS s
+WHERE r.run_id = s.run_id AND r.status = 'LOST'
+RETURNING r.run_id;

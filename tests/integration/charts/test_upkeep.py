@@ -1,0 +1,115 @@
+"""What `ingest serve` does by itself: compaction, and runs whose writers fell silent."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from ingest.compaction.worker import Progress, compact_all, upkeep
+from ingest.store.compaction import Compaction
+from tests.conftest import run_ingest
+
+
+async def until(condition, timeout=20.0):
+    deadline = time.monotonic() + timeout
+    while not await condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def status(store, run_id):
+    return await store.connection.fetchval("SELECT status FROM runs WHERE run_id = $1", run_id)
+
+
+async def look(store, lost_after=60.0):
+    async with Compaction.open(store.url) as compaction:
+        return await compaction.look_for_silence(lost_after)
+
+
+async def silence(store, seconds):
+    """As if the service had not heard of anybody for so long."""
+    await store.connection.execute(
+        "UPDATE writers SET heartbeat_at = heartbeat_at - make_interval(secs => $1)", seconds
+    )
+
+
+async def test_a_run_whose_writers_fell_silent_is_lost_and_late_data_revives_it(store, run_id):
+    await store.log(run_id, (1, 1, 1.0))
+    assert await look(store) == ([], [])
+    await silence(store, 100.0)
+    assert await look(store) == ([run_id], [])
+    assert await status(store, run_id) == "LOST"
+    seen = await store.connection.fetchrow(
+        "SELECT r.heartbeat_at = w.heartbeat_at AS same FROM runs AS r JOIN writers AS w USING (run_id)"
+    )
+    assert seen["same"]
+    assert await look(store) == ([], [])
+
+    await store.log(run_id, (2, 2, 1.0))
+    assert await look(store) == ([], [run_id])
+    assert await status(store, run_id) == "RUNNING"
+
+
+async def test_one_living_rank_keeps_the_run_alive(store, run_id):
+    await store.log(run_id, (1, 1, 1.0))
+    await silence(store, 100.0)
+    await store.log(run_id, (1, 1, 1.0), writer=2, rank=1)
+    assert await look(store) == ([], [])
+
+
+async def test_an_ended_run_is_not_lost(store, run_id):
+    await store.log(run_id, (1, 1, 1.0))
+    await store.end(run_id)
+    await silence(store, 100.0)
+    assert await look(store) == ([], [])
+
+
+async def test_the_service_compacts_in_the_background(store, run_id):
+    await store.log(run_id, *[(i, i, 1.0) for i in range(3_000)])
+    await store.end(run_id)
+
+    async def is_packed():
+        return await store.connection.fetchval("SELECT count(*) = 0 FROM metric_chunks")
+
+    async with upkeep(store.url, compacts=True, lost_after=90.0):
+        await until(is_packed)
+    assert len(await store.rows(run_id)) == 3_000
+
+
+async def test_upkeep_outlives_its_connection(store, run_id):
+    """PostgreSQL ends the connection in the middle; the next round has a new one."""
+    async with upkeep(store.url, compacts=True, lost_after=90.0):
+        await store.connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'ingest compaction%'"
+        )
+        await store.log(run_id, *[(i, i, 1.0) for i in range(10_000)])
+
+        async def is_packed():
+            return await store.connection.fetchval("SELECT count(*) > 0 FROM packed_chunks")
+
+        await until(is_packed)
+
+
+async def test_one_run_can_be_compacted_alone(store, run_id):
+    import uuid
+
+    other = uuid.uuid4()
+    for one in (run_id, other):
+        await store.log(one, *[(i, i, 1.0) for i in range(10)])
+    progress = Progress()
+    async with Compaction.open(store.url) as compaction:
+        await compact_all(compaction, progress, run_id=run_id, everything=True)
+    assert (progress.series, progress.points) == (1, 10)
+
+
+@pytest.mark.slow
+async def test_compacting_by_hand(store, run_id, database_url):
+    await store.log(run_id, *[(i, i, 1.0) for i in range(5_000)])
+    command = await asyncio.to_thread(
+        run_ingest, "compact", run_id.hex, "--json", "--database-url", database_url
+    )
+    assert command.returncode == 0, command.stderr
+    done = json.loads(command.stdout)
+    assert (done["points"], done["series"]) == (5_000, 1)
+    assert done["plain_bytes"] < 100_000
