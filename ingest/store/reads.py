@@ -160,7 +160,7 @@ class Reads:
         return _page(rows, limit, lambda row: encode_token("series", row["key"]))
 
     async def points(self, run_id: UUID, key: str, *, limit: int, page_token: str | None) -> PointPage:
-        """Raw points of one series, at most `limit`, in the order of their chunks' lowest steps."""
+        """Raw points of one series, at most `limit`, in the order of (step, time, value)."""
         async with self._snapshot() as connection:
             series = await connection.fetchrow(_SQL["series"], run_id, key)
             if series is not None:

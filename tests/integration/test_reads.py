@@ -114,6 +114,42 @@ async def test_a_page_may_end_inside_a_chunk(web_client, limit):
     assert Counter(point[:2] for point in found) == Counter((i, seq) for i in range(30) for seq in (1, 2))
 
 
+async def test_pages_go_on_while_compaction_moves_the_points_to_other_rows(web_client, services):
+    """The first half is read from small chunks, the second from merged ones: every point once, in order of step."""
+    from ingest.compaction.worker import Progress, compact_all
+    from ingest.store.compaction import Compaction
+
+    run_id, rng = new_id(), random.Random(3)
+    logged = [
+        ("a", rng.randrange(300), rng.randrange(5), rng.choice([math.nan, 1.0, 2.0])) for _ in range(2_000)
+    ]
+    for seq in range(1, 21):
+        events = [start()] if seq == 1 else []
+        await log(
+            web_client,
+            Batch.of_points(run_id, run_id, seq, logged[seq * 100 - 100 : seq * 100], events=events),
+        )
+
+    found: list[tuple[int, int, str]] = []
+    token, turn = "", 0
+    while token is not None:
+        page = await get(
+            web_client, f"/api/v1/runs/{run_id.hex}/series/a/points?limit=150&page_token={token}"
+        )
+        found += zip(page["steps"], page["times_ms"], map(str, page["values"]), strict=True)
+        token, turn = page["next_page_token"], turn + 1
+        if turn == 5:
+            async with Compaction.open(services.database_url) as compaction:
+                assert compaction is not None
+                await compact_all(compaction, Progress(), everything=True)
+            sql = {"sql": "SELECT (SELECT count(*) FROM packed_chunks), (SELECT count(*) FROM metric_chunks)"}
+            packed, plain = (await (await web_client.post("/api/v1/sql", json=sql)).json())["rows"][0]
+            assert (packed > 0, plain) == (True, 0)
+
+    assert Counter(found) == Counter((s, t, "NaN" if math.isnan(v) else str(v)) for _, s, t, v in logged)
+    assert [point[:2] for point in found] == sorted(point[:2] for point in found)
+
+
 async def test_listings_come_in_pages_without_gap_or_repeat(web_client):
     runs = [new_id() for _ in range(7)]
     for i, run_id in enumerate(runs):

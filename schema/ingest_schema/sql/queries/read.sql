@@ -85,20 +85,15 @@ SELECT key, n, non_finite, first_step, first_time_ms, first_value, last_step, la
 FROM series
 WHERE run_id = $1 AND key = $2;
 
--- name: packed_points
--- Compacted chunks of $1 run_id, $2 key from ($3 lo_step, $4 writer_id, $5 seq, $6 part) on, as arrays in binary form.
-SELECT lo_step, hi_step, lo_time_ms, hi_time_ms, writer_id, seq, part, n, step_gap,
-       array_send(steps) AS steps, array_send(times_ms) AS times_ms, array_send(time_residuals) AS time_residuals,
-       array_send("values") AS "values"
-FROM packed_chunks
-WHERE run_id = $1 AND key = $2 AND (lo_step, writer_id, seq, part) >= ($3::bigint, $4::uuid, $5::bigint, $6::int)
-ORDER BY lo_step, writer_id, seq, part;
-
--- name: chunk_points
--- Chunks not yet compacted, likewise, from ($3 lo_step, $4 writer_id, $5 seq, $6 ctid) on. ctid tells the pieces of one
--- batch apart; rows of metric_chunks are never updated, so it stays.
-SELECT lo_step, writer_id, seq, ctid, n,
-       array_send(steps) AS steps, array_send(times_ms) AS times_ms, array_send("values") AS "values"
+-- name: chunks_from_step
+-- The chunks of $1 run_id, $2 key that hold a step from $3 on, in the order of their lowest step; arrays in binary form.
+SELECT false AS is_packed, n, lo_step, NULL::bigint AS step_gap, lo_time_ms, hi_time_ms, array_send(steps) AS steps,
+       array_send(times_ms) AS times_ms, NULL::bytea AS time_residuals, array_send("values") AS "values"
 FROM metric_chunks
-WHERE run_id = $1 AND key = $2 AND (lo_step, writer_id, seq, ctid) >= ($3::bigint, $4::uuid, $5::bigint, $6::tid)
-ORDER BY lo_step, writer_id, seq, ctid;
+WHERE run_id = $1 AND key = $2 AND hi_step >= $3
+UNION ALL
+SELECT true, n, lo_step, step_gap, lo_time_ms, hi_time_ms, array_send(steps),
+       array_send(times_ms), array_send(time_residuals), array_send("values")
+FROM packed_chunks
+WHERE run_id = $1 AND key = $2 AND hi_step >= $3
+ORDER BY lo_step;
