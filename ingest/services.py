@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from ingest.auth import Authenticator
+from ingest.live.hub import Hub
 from ingest.migrations import SchemaState, check_schema
 from ingest.service.database import Database
 from ingest.settings import Settings
@@ -46,6 +47,7 @@ class Services:
     """For the service functions (`ingest.service`)."""
     reads: Reads
     charts: Charts
+    hub: Hub
     user_sql: UserSql | None
     """None without a reader role; reader_access says why."""
     lifecycle: Lifecycle
@@ -53,6 +55,7 @@ class Services:
     async def drain(self) -> None:
         """Refuse new batches and wait until the accepted ones are committed. The caller brings the time-out."""
         self.lifecycle.is_draining = True
+        self.hub.close()
         await self.intake.drain()
 
     def free_disk_bytes(self) -> int | None:
@@ -124,6 +127,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
                     database_url, connections=settings.chart_connections, timeout=settings.read_timeout
                 )
             ),
+            hub=await stack.enter_async_context(Hub.open(database_url)),
             user_sql=None
             if reader_access.url is None
             else UserSql(reader_access.url, connections=settings.sql_connections),

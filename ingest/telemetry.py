@@ -129,6 +129,10 @@ REVIVED_RUNS: Final = Counter(
     "ingest_revived_runs", "LOST runs that were heard of again.", registry=REGISTRY
 )
 
+WATCHERS: Final = Gauge(
+    "ingest_live_streams", "Live streams that are open.", registry=REGISTRY, multiprocess_mode="livesum"
+)
+
 if MULTIPROCESS_DIRECTORY not in os.environ:
     ProcessCollector(namespace="ingest", registry=REGISTRY)
 

@@ -7,12 +7,21 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from ingest.services import Services
-from ingest.web import batches, health, mlflow, openapi, reads, series, sql
+from ingest.web import batches, health, mlflow, openapi, reads, series, sql, stream
 from ingest.web.edge import add_common_headers, make_edge
 from ingest.web.hosts import HostRules, own_addresses
 from ingest.web.routes import SERVICES, Route, RouteTable
 
-ALL_ROUTES: tuple[Route, ...] = (*health.ROUTES, *openapi.ROUTES, *batches.ROUTES, *reads.ROUTES, *series.ROUTES, *sql.ROUTES, *mlflow.ROUTES)
+ALL_ROUTES: tuple[Route, ...] = (
+    *health.ROUTES,
+    *openapi.ROUTES,
+    *batches.ROUTES,
+    *reads.ROUTES,
+    *series.ROUTES,
+    *stream.ROUTES,
+    *sql.ROUTES,
+    *mlflow.ROUTES,
+)
 """Every route of the service. A module that brings routes joins its list to this one."""
 
 
