@@ -16,7 +16,7 @@ from typing import Any
 
 from ingest.bench import BenchError
 from ingest.bench.api import Api
-from ingest.bench.load import LoadResult, run_load, run_raw_copy
+from ingest.bench.load import LoadResult, run_load, run_raw_copy, settle
 from ingest.bench.machine import postgres_facts
 from ingest.bench.service import Service
 from ingest.bench.timing import spread
@@ -62,6 +62,8 @@ def measure_workload(workload: Workload, bench: LoadBench, report: Report = lamb
         for number in range(bench.repeat):
             steps = ["service", "raw"] if number % 2 == 0 else ["raw", "service"]
             for step in steps:
+                if service is not None:
+                    settle(service)
                 if step == "service":
                     report(f"{workload.name}: {workload.duration:.0f} s, {number + 1} of {bench.repeat}")
                     results.append(run_load(url, workload, token=bench.token, service=service))

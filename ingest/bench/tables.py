@@ -26,6 +26,12 @@ def cpu_text(run: dict[str, Any], group: str) -> str:
     return "-" if used is None else f"{used['cpu'] / run['elapsed']:.0%}"
 
 
+def ratio_text(ratio: dict[str, Any]) -> str:
+    """A ratio with what it is worth: its extremes and the number of pairs. Over 1 the yardstick was disturbed."""
+    text = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}, {ratio['n']})"
+    return text + " INVALID" if ratio["median"] > 1 else text
+
+
 LOAD_COLUMNS = (
     "workload", "points/s", "of raw COPY", "requests/s", "request p50", "p99", "p99.9", "ack p50", "p99", "p99.9",
     "CPU generator", "service", "PostgreSQL", "service RSS", "proven",
@@ -40,7 +46,7 @@ def load_row(figures: dict[str, Any]) -> list[str]:
     return [
         figures["workload"]["name"],
         count_text(figures["points_per_s"]["median"]),
-        "-" if ratio is None else f"{ratio['median']:.2f}",
+        "-" if ratio is None else ratio_text(ratio),
         count_text(run["batches_per_s"]),
         *(duration_text(request[name]) for name in ("median_ns", "p99_ns", "p999_ns")),
         *(duration_text(ack[name]) for name in ("median_ns", "p99_ns", "p999_ns")),
@@ -58,6 +64,10 @@ def print_load(console: Console, results: list[dict[str, Any]]) -> None:
     for figures in results:
         table.add_row(*load_row(figures))
     console.print(table)
+    if any(figures.get("ratio_to_raw_copy", {}).get("median", 0.0) > 1 for figures in results):
+        console.print(
+            "INVALID: a service can't be faster than raw COPY; something else used the machine. Measure again."
+        )
     for figures in results:
         run = figures["median_run"]
         if run["refused"] or run["overdue_points"]:
