@@ -35,7 +35,7 @@ STATUS_OF: Final[Mapping[str, int]] = {
     "REQUEST_LIMIT_EXCEEDED": 429,
     "RESOURCE_EXHAUSTED": 429,
     "INTERNAL_ERROR": 500,
-    "INVALID_STATE": 500,
+    "INVALID_STATE": 400,  # 500 on the reference server: its client repeats that for minutes, and nothing changes
     "DATA_LOSS": 500,
     "NOT_IMPLEMENTED": 501,
     "TEMPORARILY_UNAVAILABLE": 503,

@@ -104,6 +104,7 @@ async def set_lifecycle(db: Database, experiment_id: int, stage: Stage) -> None:
         if await connection.fetchval(_SQL["lock"], experiment_id) in {None, stage}:
             raise ExperimentUnknown(experiment_id)
         await connection.execute(_SQL["set_lifecycle"], experiment_id, stage, _now_ms())
+        await connection.execute(_SQL["unseal_runs"], experiment_id)
         await connection.execute(_SQL["set_runs_lifecycle"], experiment_id, stage)
 
     await db.edit(work)

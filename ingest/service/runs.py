@@ -72,6 +72,7 @@ async def set_lifecycle(db: Database, run_id: UUID, stage: Literal["active", "de
     async def work(connection: Any) -> None:
         if await connection.fetchrow(_SQL["lock"], run_id) is None:
             raise RunUnknown(run_id)
+        await connection.execute(_SQL["unseal"], run_id)
         await connection.execute(_SQL["set_lifecycle"], run_id, stage)
 
     await db.edit(work)
@@ -102,11 +103,12 @@ async def change_tag(db: Database, run_id: UUID, key: str, change: Callable[[str
 
 
 async def _lock_active(connection: Any, run_id: UUID) -> str:
-    """The run's name."""
+    """The run's name. The caller is about to change it."""
     row = await connection.fetchrow(_SQL["lock"], run_id)
     if row is None:
         raise RunUnknown(run_id)
     if row["lifecycle"] == "deleted":
         raise RunIsDeleted(run_id)
+    await connection.execute(_SQL["unseal"], run_id)  # searches of runs at rest would not see the change
     name: str = row["name"]
     return name

@@ -197,6 +197,10 @@ async def claim_posts(connection: Connection, posts: Sequence[Post]) -> SettledP
         [points[run_id] for run_id in runs],
     )
     seqs = {row["run_id"]: row["last_seq"] for row in rows}
+    # A run at rest is sealed with all writers that it had then: one that comes back, or a new one, breaks the seal.
+    woken = [row["run_id"] for row in rows if row["is_sealed"] or row["last_seq"] == 1]
+    if woken:
+        await connection.execute(_SQL["unseal"], woken, [posts_writer(run_id) for run_id in woken])
     settled = SettledPosts(posts, {}, seqs)
     if len(seqs) < len(runs):
         rows = await connection.fetch(_SQL["lifecycles"], [run_id for run_id in runs if run_id not in seqs])

@@ -49,6 +49,11 @@ UPDATE runs
 SET lifecycle = $2, deleted_at = CASE WHEN $2 = 'deleted' THEN now() END
 WHERE experiment_id = $1 AND lifecycle <> $2;
 
+-- name: unseal_runs
+-- Takes the runs of $1 experiment_id out of the segments of searches; see migration 0003. All of them, sealed or not:
+-- a seal that is just being made has to be waited for.
+SELECT unseal(ARRAY(SELECT run_id FROM runs WHERE experiment_id = $1));
+
 -- name: set_tags
 -- $1 experiment_id, $2 key[], $3 value[].
 INSERT INTO experiment_tags (experiment_id, key, value)

@@ -12,7 +12,16 @@ WHERE r.lifecycle = 'active'
 ORDER BY b.run_id, b.writer_id
 ON CONFLICT (run_id, writer_id) DO UPDATE
 SET last_seq = w.last_seq + 1, points = w.points + excluded.points, heartbeat_at = now()
-RETURNING w.run_id, w.last_seq;
+RETURNING w.run_id, w.last_seq, w.is_sealed;
+
+-- name: unseal
+-- Runs whose posts' writer is new or was sealed. $1 run_id[], $2 writer_id[] of the same runs.
+WITH open AS (
+    UPDATE writers AS w SET is_sealed = false
+    FROM unnest($1::uuid[], $2::uuid[]) AS b (run_id, writer_id)
+    WHERE w.run_id = b.run_id AND w.writer_id = b.writer_id AND w.is_sealed
+)
+SELECT unseal($1::uuid[]);
 
 -- name: lifecycles
 -- Why a run was not claimed. $1 run_id[].

@@ -37,3 +37,7 @@ SELECT value FROM tags WHERE run_id = $1 AND key = $2;
 -- name: delete_tag
 -- A row comes back if it was there. $1 run_id, $2 key.
 DELETE FROM tags WHERE run_id = $1 AND key = $2 RETURNING key;
+
+-- name: unseal
+-- $1 run_id; its row is locked. See migration 0003.
+SELECT unseal(ARRAY[$1::uuid]);
