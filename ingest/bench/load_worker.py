@@ -176,7 +176,7 @@ class Writer:
         while True:
             now = time.monotonic()
             if orders.interval is not None and due > now:
-                time.sleep(min(due, end) - now)
+                time.sleep(max(0.0, min(due, end) - now))
                 now = time.monotonic()
             if now >= end:
                 break
