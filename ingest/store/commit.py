@@ -118,6 +118,7 @@ async def _claim(connection: Connection, batches: Sequence[Batch]) -> list[int]:
     for index in sorted(range(len(batches)), key=lambda i: batches[i].seq):
         waiting.setdefault(batches[index].writer_id, []).append(index)
     claimed: list[int] = []
+    woken: list[tuple[UUID, UUID]] = []
     while waiting:
         heads = {(batches[queue[0]].run_id, writer_id): queue.pop(0) for writer_id, queue in waiting.items()}
         chosen = [batches[i] for i in heads.values()]
@@ -129,8 +130,18 @@ async def _claim(connection: Connection, batches: Sequence[Batch]) -> list[int]:
             [b.point_count for b in chosen],
         )
         claimed += [heads[row["run_id"], row["writer_id"]] for row in rows]
+        woken += [(row["run_id"], row["writer_id"]) for row in rows if row["is_sealed"]]
         waiting = {writer_id: queue for writer_id, queue in waiting.items() if queue}
+    await _unseal(connection, woken)
     return sorted(claimed)
+
+
+async def _unseal(connection: Connection, woken: Sequence[tuple[UUID, UUID | None]]) -> None:
+    """Runs at rest (`ingest.store.sealing`) are written to again: searches have to look at them as they are."""
+    if woken:
+        await connection.execute(
+            _SQL["unseal"], [run_id for run_id, _ in woken], [writer_id for _, writer_id in woken]
+        )
 
 
 async def _explain(
@@ -193,6 +204,7 @@ async def _open_runs(connection: Connection, runs: Sequence[RunEffects]) -> None
             for run, start in zip(runs, starts, strict=True)
         ],
     )
+    await _unseal(connection, [(row["run_id"], None) for row in rows if row["is_sealed"]])
     found = {row["run_id"]: row for row in rows}
     created = {run_id for run_id, row in found.items() if row["is_new"]}
     for run in runs:

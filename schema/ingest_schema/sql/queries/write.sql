@@ -14,7 +14,17 @@ ORDER BY b.run_id, b.writer_id
 ON CONFLICT (run_id, writer_id) DO UPDATE
 SET last_seq = excluded.last_seq, points = w.points + excluded.points, heartbeat_at = now()
 WHERE w.last_seq = excluded.last_seq - 1
-RETURNING w.run_id, w.writer_id;
+RETURNING w.run_id, w.writer_id, w.is_sealed;
+
+-- name: unseal
+-- Runs at rest that are written to again leave the segments of searches (migration 0003). $1 run_id[], and $2 writer_id[]
+-- of the same runs where the writer was sealed.
+WITH open AS (
+    UPDATE writers AS w SET is_sealed = false
+    FROM unnest($1::uuid[], $2::uuid[]) AS b (run_id, writer_id)
+    WHERE w.run_id = b.run_id AND w.writer_id = b.writer_id AND w.is_sealed
+)
+SELECT unseal($1::uuid[]);
 
 -- name: last_seqs
 -- Where writers stand, to tell a repeat from a gap. $1 run_id[], $2 writer_id[].
@@ -48,7 +58,7 @@ FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::uuid[], $6::bi
     AS b (run_id, experiment_id, name, user_name, parent_run_id, start_time_ms)
 ORDER BY b.run_id
 ON CONFLICT (run_id) DO UPDATE SET heartbeat_at = now()
-RETURNING r.run_id, r.status, r.end_time_ms, r.xmax = 0 AS is_new;
+RETURNING r.run_id, r.status, r.end_time_ms, r.xmax = 0 AS is_new, r.segment_id IS NOT NULL AS is_sealed;
 
 -- name: set_run_states
 -- $1 run_id[], $2 status[], $3 end_time_ms[]; the rows are locked already.
