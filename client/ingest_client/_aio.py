@@ -131,7 +131,7 @@ class AsyncClient:
         if tags:
             run.set_tags(tags)
         twin = AsyncRun(run)
-        self._runs = [r for r in self._runs if r.run.is_active]
+        self._runs = [r for r in self._runs if not r.run.is_delivered]
         self._runs.append(twin)
         return twin
 
@@ -142,7 +142,7 @@ class AsyncClient:
             timeout: Seconds to wait at most; the setting shutdown_timeout if not given.
 
         Returns:
-            True if all is delivered; what is not stays in the spool.
+            True if all is delivered; what is not stays in the spool. False at once where nobody listens.
         """
         import asyncio
 
@@ -150,8 +150,16 @@ class AsyncClient:
         deadline = loop.time() + (self.settings.shutdown_timeout if timeout is None else timeout)
         for run in self._runs:
             run.end()
-        delivered = [await run.flush(max(0.0, deadline - loop.time())) for run in self._runs]
-        return all(delivered)
+        senders = [run.run.sender for run in self._runs if run.run.sender is not None]
+        for sender in senders:
+            sender.hurry()
+        while any(s.is_worth_waiting(_lifetime.UNREACHABLE_PATIENCE) for s in senders):
+            if loop.time() >= deadline:
+                break
+            await asyncio.sleep(_POLL)
+        for sender in senders:
+            sender.was_given_up = not sender.is_complete
+        return all(run.run.is_delivered for run in self._runs)
 
     async def __aenter__(self) -> Self:
         return self

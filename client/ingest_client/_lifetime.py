@@ -40,14 +40,14 @@ _exit_status = "FINISHED"
 def register(run: Run) -> None:
     """A run has started in this process."""
     _install()
-    _runs[:] = [r for r in _runs if not _is_settled(r)]
+    _runs[:] = [r for r in _runs if not r.is_delivered]
     if run not in _runs:
         _runs.append(run)
 
 
 def live_runs() -> list[Run]:
     """Runs of this process that have not ended or are not fully delivered."""
-    return [run for run in _runs if not _is_settled(run)]
+    return [run for run in _runs if not run.is_delivered]
 
 
 def on_end(callback: Callable[[Run], None]) -> None:
@@ -103,11 +103,13 @@ def finish(status: str, timeout: float | None = None) -> None:
     with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: wait no longer
         while time.monotonic() < deadline and any(s.is_worth_waiting(UNREACHABLE_PATIENCE) for s in senders):
             time.sleep(0.01)
+    for sender in senders:
+        sender.was_given_up = not sender.is_complete
     _say_what_is_left(runs)
 
 
 def _say_what_is_left(runs: list[Run]) -> None:
-    left = [run for run in runs if not _is_settled(run) and run.spool_dir is not None]
+    left = [run for run in runs if not run.is_delivered and run.spool_dir is not None]
     if not left:
         return
     waiting = sum(run.stats().spooled_num for run in left)
@@ -118,10 +120,6 @@ def _say_what_is_left(runs: list[Run]) -> None:
             f"ingest: {waiting:,} points of {runs_text} wait in {root} for {left[0].settings.tracking_uri};"
             f" the next run delivers them, or: ingest sync {root}\n"
         )
-
-
-def _is_settled(run: Run) -> bool:
-    return not run.is_active and (run.sender is None or run.sender.is_complete)
 
 
 # --- hooks ------------------------------------------------------------------------------------------------------------
@@ -139,6 +137,11 @@ def _install() -> None:
 
 def _at_exit() -> None:
     finish(_exit_status)
+    if _exit_status == "KILLED":
+        # CPython ends by SIGINT after an unhandled Ctrl-C, which shells rely on, but forgets it when any string is
+        # compiled and run meanwhile, as making a dataclass does in a module imported late. This reminds it.
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102 - a constant
 
 
 def _chain_excepthook() -> None:

@@ -11,13 +11,12 @@ import contextlib
 import json
 import mmap
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ingest_client._cursor import Cursor, CursorState
@@ -25,9 +24,12 @@ from ingest_client._delivery import Delivery
 from ingest_client._directory import META_NAME, SHAPES_NAMES, claim_lock, remove_spool
 from ingest_client._protocol import Outcome, Retry
 from ingest_client._record import intact_ranges, read_definitions
-from ingest_client._retry import RetryClock
+from ingest_client._retry import RetryClock, roll
 from ingest_client._segment import FIRST_WORD, Segment, segment_serial
 from ingest_schema.ids import parse_id
+
+if TYPE_CHECKING:
+    from ingest_client._transport import Transport
 
 __all__ = ["DeadSpool", "SpoolReport", "deliver", "find_spools", "sweep", "sweep_in_background"]
 
@@ -196,7 +198,7 @@ def _deliver_claimed(
             retry.succeeded()
             give_up_at = time.monotonic() + patience
             continue
-        again_at = retry.failed(time.monotonic(), random.random(), outcome.retry_after)
+        again_at = retry.failed(time.monotonic(), roll(), outcome.retry_after)
         if again_at > give_up_at:
             report.status, report.error = "waiting", outcome.message
             break
@@ -208,19 +210,17 @@ def _deliver_claimed(
     report.refusals = dict(delivery.refusals)
 
 
-def sweep_in_background(
-    root: Path, open_post: Callable[[], Callable[[bytes, int], Outcome]], tracking_uri: str
-) -> None:
+def sweep_in_background(root: Path, open_transport: Callable[[], Transport], tracking_uri: str) -> None:
     """Look once per process and service for orphans below a folder, on a daemon thread of its own."""
     if (str(root), tracking_uri) in _swept:
         return
     _swept.add((str(root), tracking_uri))
 
     def work() -> None:
-        with contextlib.suppress(
-            Exception
-        ):  # whatever it was, the orphans stay where they are for the next sweep
-            sweep(root, open_post(), tracking_uri=tracking_uri)
+        transport = open_transport()
+        # Whatever goes wrong: the orphans stay where they are, for the next sweep.
+        with contextlib.suppress(Exception), contextlib.closing(transport):
+            sweep(root, transport.post_batch, tracking_uri=tracking_uri)
 
     with contextlib.suppress(RuntimeError):  # no more threads
         threading.Thread(target=work, name="ingest-sweep", daemon=True).start()

@@ -6,9 +6,14 @@ wait, and with it the load of many clients on a service that comes back.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Backoff", "RetryClock"]
+__all__ = ["Backoff", "RetryClock", "roll"]
+
+roll: Final = random.SystemRandom().random
+"""The dice. Not random.random(): that would move the generator which the training script has seeded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

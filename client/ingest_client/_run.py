@@ -288,6 +288,11 @@ class Run:
         return self._status == "RUNNING"
 
     @property
+    def is_delivered(self) -> bool:
+        """Whether it has ended and everything of it is settled."""
+        return not self.is_active and (self._sender is None or self._sender.is_complete)
+
+    @property
     def sender(self) -> Sender | None:
         """The thread that delivers; None where there is no spool."""
         return self._sender
@@ -388,9 +393,7 @@ class Run:
 
         s = self.settings
         sweep_in_background(
-            root,
-            lambda: Transport(s.tracking_uri, token=s.token, ca_file=s.ca_file).post_batch,
-            s.tracking_uri,
+            root, lambda: Transport(s.tracking_uri, token=s.token, ca_file=s.ca_file), s.tracking_uri
         )
 
     def _after_last_batch(self, transport: Transport) -> None:

@@ -11,7 +11,6 @@ Units: seconds of the monotonic clock, unless a name ends in _ms.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from ingest_client._bell import Bell
 from ingest_client._delivery import Delivery
 from ingest_client._pace import Pace
 from ingest_client._protocol import Gap, Outcome, Refused, Retry, Stored
-from ingest_client._retry import RetryClock
+from ingest_client._retry import RetryClock, roll
 from ingest_client._spool import Spool
 from ingest_schema.events import Event, encode_event
 
@@ -83,6 +82,8 @@ class Sender(threading.Thread):
         self.rejected_events = 0
         self.is_complete = False
         """Everything was settled and the spool is gone."""
+        self.was_given_up = False
+        """Somebody has waited for it as long as an exit may: the next one does not wait again."""
         self.is_parked = False
         """Offline and ended: the spool is complete and unlocked, for `ingest sync`."""
         self._post = post
@@ -144,7 +145,7 @@ class Sender(threading.Thread):
         """Whether it may still complete: not offline, alive, and somebody has listened within these seconds."""
         since = self.unreachable_since
         gone = since is not None and self._clock() - since >= unreachable_for
-        return not (self.is_complete or self._offline or gone or not self.is_alive())
+        return not (self.is_complete or self._offline or gone or self.was_given_up or not self.is_alive())
 
     # --- the thread -------------------------------------------------------------------------------------------------
 
@@ -217,7 +218,7 @@ class Sender(threading.Thread):
         if isinstance(outcome, Retry):
             self.retries += 1
             self.last_error = outcome.message
-            self._retry.failed(now, random.random(), outcome.retry_after)
+            self._retry.failed(now, roll(), outcome.retry_after)
             self._may_hurry = outcome.retry_after is None
             if not outcome.unreachable:
                 self.unreachable_since = None

@@ -49,6 +49,11 @@ def settings_for(url: str, spool_dir: Path, **variables: str) -> Settings:
     return Settings.read(env)
 
 
+def is_parked(run: Run) -> bool:
+    """Whether an offline run has ended and left its spool for `ingest sync`."""
+    return run.sender is not None and run.sender.is_parked
+
+
 @pytest.fixture
 def run(settings: Settings) -> Iterator[Run]:
     run = Run(settings, experiment="tests")
@@ -86,7 +91,7 @@ def script(tmp_path: Path, spool_dir: Path) -> Iterator[Script]:
             **os.environ,
             "INGEST_TRACKING_URI": url,
             "INGEST_SPOOL_DIR": str(spool_dir),
-            "INGEST_SHUTDOWN_TIMEOUT": "3",
+            "INGEST_SHUTDOWN_TIMEOUT": "1.5",
             **environment,
         }
         process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from uuid import UUID
 
 import pytest
 
@@ -21,7 +22,7 @@ def service(stub, monkeypatch):
 
 
 def delivered(run, stub):
-    wait_until(lambda: run.sender.is_complete)
+    wait_until(lambda: run.is_delivered)
     return stub
 
 
@@ -129,7 +130,7 @@ def test_threads_with_runs_of_their_own_do_not_mix(stub):
     for thread in threads:
         thread.join()
     assert mlflow.flush(10)
-    by_run = {}
+    by_run: dict[UUID, list[float]] = {}
     for batch in stub.batches:
         by_run.setdefault(batch.run_id, []).extend(p[3] for p in batch.points())
     assert sorted(len(v) for v in by_run.values()) == [100] * 5
@@ -151,8 +152,9 @@ def test_logging_works_in_tasks():
 
 
 def test_synchronous_waits():
+    run = mlflow.start_run()
     mlflow.log_metric("a", 1.0, synchronous=True)
-    assert mlflow.active_run().stats().acknowledged_num == 1
+    assert run.stats().acknowledged_num == 1
 
 
 async def test_the_asyncio_twin_flushes_without_blocking_the_loop(stub):
@@ -168,11 +170,11 @@ async def test_the_asyncio_twin_flushes_without_blocking_the_loop(stub):
             ticks += 1
 
     ticker = asyncio.create_task(tick())
-    async with mlflow.AsyncClient(stub.url) as client:
-        async with client.start_run(experiment="aio", tags={"a": "b"}) as run:
-            run.log_metrics({"loss": 1.0}, step=1)
-            run.log_params({"p": 1})
-            assert await run.flush(5)
+    client = mlflow.AsyncClient(stub.url)
+    async with client, client.start_run(experiment="aio", tags={"a": "b"}) as run:
+        run.log_metrics({"loss": 1.0}, step=1)
+        run.log_params({"p": 1})
+        assert await run.flush(5)
     ticker.cancel()
     assert ticks > 5
     assert run.stats().acknowledged_num == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
@@ -26,7 +27,7 @@ def test_what_is_logged_arrives_in_order_with_start_and_end(run, stub):
     run.set_tags({"team": "a", "gone": None})
     assert run.flush(5)
     run.end()
-    wait_until(lambda: run.sender.is_complete)
+    wait_until(lambda: run.is_delivered)
     assert sorted(stub.points(run.id)) == sorted(
         [("loss", s, 1000 + s, s / 2) for s in range(100)] + [("acc", s, 1000 + s, 1.0) for s in range(100)]
     )
@@ -45,7 +46,7 @@ def test_a_run_appears_at_once(run, stub):
 def test_a_delivered_spool_leaves_nothing_behind(run, spool_dir):
     run.log_metric("a", 1.0)
     run.end()
-    wait_until(lambda: run.sender.is_complete)
+    wait_until(lambda: run.is_delivered)
     assert list(spool_dir.rglob("*")) == []
     assert run.stats().acknowledged_num == 1
     assert run.stats().spooled_num == 0
@@ -80,7 +81,7 @@ def test_everything_is_delivered_when_the_service_comes_up_later(spool_dir):
         run.log_metric("a", float(step), step)
     run.end()
     with running_stub(port) as stub:
-        wait_until(lambda: run.sender.is_complete, timeout=15)
+        wait_until(lambda: run.is_delivered, timeout=15)
         assert [p[1] for p in stub.points()] == [*range(1000)]
 
 
@@ -159,6 +160,18 @@ def test_a_black_hole_does_not_stop_the_caller(settings, stub):
     assert run.stats().spooled_num == 20_000
 
 
+def test_the_script_s_own_random_numbers_are_left_alone(dead_settings):
+    """A seeded training must not change because a service was away: jitter has dice of its own."""
+    random.seed(5)
+    expected = [random.random() for _ in range(3)]
+    random.seed(5)
+    run = Run(dead_settings)
+    run.log_metric("a", 1.0)
+    assert run.flush(1.0) is False
+    assert run.stats().retries_num >= 1
+    assert [random.random() for _ in range(3)] == expected
+
+
 def test_the_token_goes_along(stub, spool_dir):
     run = Run(settings_for(stub.url, spool_dir, INGEST_TOKEN="secret-token"))
     assert run.flush(5)
@@ -193,7 +206,7 @@ def test_a_thousand_large_params_become_several_batches(run, stub):
 def test_leaving_by_an_exception_fails_the_run(settings, stub):
     with pytest.raises(ZeroDivisionError), Run(settings) as run:
         run.log_metric("a", 1 / 0)
-    wait_until(lambda: run.sender.is_complete)
+    wait_until(lambda: run.is_delivered)
     assert [e.body["status"] for e in stub.events() if e.kind == "run_end"] == ["FAILED"]
 
 
@@ -211,17 +224,18 @@ def test_an_unwritable_spool_folder_is_replaced_and_said(stub, tmp_path, caplog)
     assert run.flush(5)
     assert "no spool in" in caplog.text
     run.end()
-    wait_until(lambda: run.sender.is_complete)
+    wait_until(lambda: run.is_delivered)
 
 
 def test_points_on_an_accelerator_come_later_with_their_step(settings, stub, monkeypatch):
     """flush and the end wait for them."""
     import ingest_client._tensors as tensors
 
-    ready = []
+    ready: list[bool] = []
 
     class Device:
-        slots: dict[int, float] = {}
+        def __init__(self):
+            self.slots = {}
 
         def start(self, tensor, slot):
             self.slots[slot] = tensor.number

@@ -49,9 +49,10 @@ def build(layout):
     return memoryview(b"".join([*data, bytes(80)])).cast("Q"), points, events
 
 
-def points_of(columns):
+def points_of(columns):  # rows of (key, step, time_ms, value)
     names, counts, steps, times, values = columns.finish()
-    counted, out, at = array("I", counts), [], 0
+    counted, at = array("I", counts), 0
+    out: list[tuple[str, int, int, float]] = []
     steps, times, values = array("q", steps), array("q", times), array("d", values)
     for name, n in zip(names, counted, strict=True):
         out += [
@@ -64,7 +65,8 @@ def points_of(columns):
 
 
 def batches(words, limits):
-    position, out = 0, []
+    position = 0
+    out: list[Columns] = []
     while True:
         columns = Columns()
         end = columns.collect(words, position, len(words), SHAPES, limits=limits, breathe=lambda: None)

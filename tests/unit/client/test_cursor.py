@@ -7,6 +7,11 @@ from hypothesis import strategies as st
 
 from ingest_client._cursor import Cursor, CursorState, decode_state, encode_state
 
+
+def reopen(directory):
+    return Cursor.open(directory)
+
+
 uint64 = st.integers(0, 2**64 - 1)
 
 
@@ -32,7 +37,7 @@ def test_the_newest_state_comes_back(tmp_path):
     for position in range(2, 9):
         cursor.store(CursorState(position=position))
     cursor.close()
-    reopened = Cursor.open(tmp_path)
+    reopened = reopen(tmp_path)
     assert reopened.state.position == 8
     reopened.close()
 
@@ -42,7 +47,7 @@ def test_one_lost_file_loses_nothing(tmp_path):
     cursor.store(CursorState(position=99, pending_seq=4))
     cursor.close()
     (tmp_path / "cursor.a").write_bytes(b"")
-    reopened = Cursor.open(tmp_path)
+    reopened = reopen(tmp_path)
     assert (reopened.state.position, reopened.state.pending_seq) == (99, 4)
     reopened.close()
 
@@ -51,7 +56,7 @@ def test_both_files_lost_is_said(tmp_path):
     Cursor.create(tmp_path).close()
     for name in ("cursor.a", "cursor.b"):
         (tmp_path / name).write_bytes(bytes(100))
-    assert Cursor.open(tmp_path) is None
+    assert reopen(tmp_path) is None
 
 
 def test_the_former_state_survives_a_torn_store(tmp_path):
@@ -64,6 +69,6 @@ def test_the_former_state_survives_a_torn_store(tmp_path):
         data = bytearray((tmp_path / name).read_bytes())
         data[newest : newest + 60] = bytes(60)
         (tmp_path / name).write_bytes(data)
-    reopened = Cursor.open(tmp_path)
+    reopened = reopen(tmp_path)
     assert reopened.state.position == 50
     reopened.close()

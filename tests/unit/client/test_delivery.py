@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +21,7 @@ class Service:
 
     def __init__(self) -> None:
         self.last_seq = 0
-        self.points: list[tuple] = []
+        self.points: list[tuple[str, int, int, float]] = []
 
     def take(self, body: bytes):
         batch = decode_batch(body)
@@ -36,13 +35,13 @@ class Service:
 
 
 @pytest.fixture
-def recorder(tmp_path) -> Iterator[Recorder]:
-    yield (made := new_recorder(tmp_path / uuid.uuid4().hex))
-    if made.spool is not None:
-        made.spool.dispose(delete=True)
+def recorder(tmp_path):
+    made = new_recorder(tmp_path / uuid.uuid4().hex)
+    yield made
+    made.spool.dispose(delete=True)
 
 
-def new_recorder(root) -> Recorder:
+def new_recorder(root):
     def open_spool() -> Spool:
         return Spool(
             root,
@@ -50,14 +49,14 @@ def new_recorder(root) -> Recorder:
             uuid.uuid4(),
             max_bytes=1 << 26,
             meta={},
-            on_switch=recorder.attach,
+            on_switch=made.attach,
             wake=lambda: None,
             warn=lambda cause, message: None,
         )
 
-    recorder = Recorder(open_spool)
-    recorder.open()
-    return recorder
+    made = Recorder(open_spool)
+    made.open()
+    return made
 
 
 def drain(delivery: Delivery, take) -> int:
@@ -74,7 +73,8 @@ def drain(delivery: Delivery, take) -> int:
 def test_any_service_that_keeps_the_contract_stores_each_point_once(tmp_path, data):
     """Answers are lost before or after the commit, batches cut small, and the delivery dies and is started again."""
     recorder = new_recorder(tmp_path / uuid.uuid4().hex)
-    service, logged = Service(), []
+    service = Service()
+    logged: list[tuple[str, int, int, float]] = []
     delivery = Delivery(recorder.spool, BatchLimits(points=7))
     for action in data.draw(
         st.lists(st.sampled_from(["log", "send", "lose", "lose_answer", "die"]), max_size=40)
@@ -101,7 +101,9 @@ def test_a_repeat_is_the_same_batch_even_when_more_was_logged(recorder):
     recorder.log_metrics({"a": 1.0}, 1)
     first = delivery.next_request(0)
     recorder.log_metrics({"a": 1.0}, 2)
-    assert Delivery(recorder.spool).next_request(0).body == first.body
+    again = Delivery(recorder.spool).next_request(0)
+    assert first is not None
+    assert again == first
 
 
 def test_a_refused_record_is_found_and_the_others_are_stored(recorder):
@@ -163,6 +165,7 @@ def test_a_heartbeat_alone_keeps_its_number_until_it_is_acknowledged(recorder):
 
     service, delivery = Service(), Delivery(recorder.spool)
     beat = delivery.next_request(0, heartbeat=encode_event(Event("heartbeat", 0, {"accepted": 0})))
+    assert beat is not None
     service.take(beat.body)  # stored, and the answer is lost
     recorder.log_metrics({"a": 1.0}, 1)
     drain(Delivery(recorder.spool), service.take)

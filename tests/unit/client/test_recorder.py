@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,24 +25,24 @@ def recorder(tmp_path):
     recorder.spool.dispose(delete=True)
 
 
-def make(root, max_bytes) -> Recorder:
-    recorder = Recorder(
+def make(root, max_bytes):
+    made = Recorder(
         lambda: Spool(
             root,
             uuid.uuid4(),
             uuid.uuid4(),
             max_bytes=max_bytes,
             meta={},
-            on_switch=recorder.attach,
+            on_switch=made.attach,
             wake=lambda: None,
             warn=lambda cause, message: None,
         )
     )
-    recorder.open()
-    return recorder
+    made.open()
+    return made
 
 
-def stored(recorder) -> list[tuple]:
+def stored(recorder):
     import struct
 
     rows = []
@@ -126,12 +127,12 @@ def test_bad_times_and_keys_and_containers(recorder):
 
 
 def test_any_int64_step_and_no_step(recorder):
-    steps = [-(2**63), 2**63 - 1, 0, -1, np.int32(5)]
+    steps: list[Any] = [-(2**63), 2**63 - 1, 0, -1, np.int32(5)]
     for step in steps:
         recorder.log_metric("a", 1.0, step)
     recorder.log_metric("a", 1.0)
     recorder.log_metrics({"a": 1.0}, None)
-    assert [row[1] for row in stored(recorder)] == [*map(int, steps), 0, 0]
+    assert [row[1] for row in stored(recorder)] == [*(int(s) for s in steps), 0, 0]
 
 
 def test_time_is_now_in_milliseconds(recorder):

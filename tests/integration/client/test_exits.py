@@ -1,0 +1,235 @@
+"""How processes end: in bounded time, with the right status, and with every point delivered or in the spool."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from ingest_client import sync_spool
+from tests.integration.client.stub import Stub, running_stub, unused_port, wait_until
+
+BODY = """
+    import os, signal, sys, time
+    import ingest
+    ingest.log_param("p", 1)
+    for step in range(500):
+        ingest.log_metrics({"a": 1.0, "b": 2.0}, step=step)
+    print("logged", flush=True)
+    END
+"""
+ASYNC_BODY = """
+    import asyncio, os, signal, sys, time
+    import ingest
+    async def main():
+        async with ingest.AsyncClient() as client:
+            async with client.start_run() as run:
+                run.log_params({"p": 1})
+                for step in range(500):
+                    run.log_metrics({"a": 1.0, "b": 2.0}, step=step)
+                print("logged", flush=True)
+                END
+    asyncio.run(main())
+"""
+FORK_BODY = """
+    import os, signal, sys, time
+    import ingest
+    run = ingest.start_run()
+    if os.fork() == 0:
+        ingest.log_param("p", 1)
+        for step in range(500):
+            ingest.log_metrics({"a": 1.0, "b": 2.0}, step=step)
+        print("logged", flush=True)
+        END
+        sys.exit(0)
+    _, status = os.wait()
+    os._exit(os.waitstatus_to_exitcode(status) % 256)
+"""
+BODIES = {"sync": BODY, "asyncio": ASYNC_BODY, "fork": FORK_BODY}
+ENDS = {
+    "normal": ("pass", 0, "FINISHED"),
+    "exception": ("raise RuntimeError('boom')", 1, "FAILED"),
+    "ctrl_c": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(30)", -signal.SIGINT, "KILLED"),
+    "sigterm": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)", -signal.SIGTERM, "KILLED"),
+    "sigkill": ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, None),
+    "os_exit": ("os._exit(7)", 7, None),
+}
+BOUNDS = {"healthy": 3.0, "dead": 3.0, "black_hole": 3.5, "slow": 3.5}
+"""Seconds from the end of logging to the end of the process; shutdown_timeout is 1.5 in these scripts."""
+
+
+def source_of(body: str, end: str) -> str:
+    source = BODIES[body].replace("END", end)
+    # A sleep that blocks the loop would keep asyncio from seeing Ctrl-C.
+    return source.replace("time.sleep", "await asyncio.sleep") if body == "asyncio" else source
+
+
+@pytest.mark.parametrize("body", [*BODIES])
+@pytest.mark.parametrize("end", [*ENDS])
+@pytest.mark.parametrize("server", [*BOUNDS])
+def test_exit_matrix(script, spool_dir, body, end, server):
+    """Wherever it is hit, the process ends in bounded time, and afterwards everything is on the service, once."""
+    statement, code, status = ENDS[end]
+    stub = Stub()
+    if server == "slow":
+        stub.delay = 0.3
+    if server == "black_hole":
+        stub.misbehave = lambda stub, batch: "hang"
+    port = unused_port()
+    if server == "dead":
+        process = script(source_of(body, statement), f"http://127.0.0.1:{port}")
+        took, output = watch(process)
+    else:
+        with running_stub(port, stub):
+            process = script(source_of(body, statement), stub.url)
+            took, output = watch(process)
+    assert process.returncode == (code % 256 if body == "fork" else code), output
+    assert took < BOUNDS[server], output
+    stub.misbehave, stub.delay = None, 0.0
+    if server in {"dead", "black_hole"} and end in {"normal", "exception"} and body != "fork":
+        assert "ingest sync" in output
+    with running_stub(port, stub):
+        sync_spool(spool_dir)
+    assert Counter(p[0] for p in stub.points()) == {"a": 500, "b": 500}
+    assert len({p[:2] for p in stub.points()}) == 1000
+    ends = [event.body["status"] for event in stub.events() if event.kind == "run_end"]
+    if body == "fork" or status is None:
+        assert ends == []
+    else:
+        assert ends == [status]
+    assert list(spool_dir.rglob("*.seg")) == []
+
+
+def watch(process) -> tuple[float, str]:
+    """Seconds from the last log call to the end, and what was said on standard error."""
+    assert process.stdout.readline() == "logged\n", process.stderr.read()
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=20)
+    return time.monotonic() - began, errors
+
+
+def test_a_handler_of_the_user_is_kept(script, stub):
+    """Ours is only there where the default action was."""
+    source = """
+        import os, signal, sys, time, ingest
+        signal.signal(signal.SIGTERM, lambda *_: (print("mine", flush=True), sys.exit(5)))
+        ingest.log_metric("a", 1.0)
+        print("logged", flush=True)
+        time.sleep(30)
+    """
+    process = script(source, stub.url)
+    assert process.stdout.readline() == "logged\n"
+    process.terminate()
+    assert process.stdout.readline() == "mine\n"
+    assert process.wait(5) == 5
+    assert len(stub.points()) == 1
+
+
+def test_an_excepthook_of_the_user_is_called(script, stub):
+    source = """
+        import sys, ingest
+        sys.excepthook = lambda *args: print("mine", flush=True)
+        ingest.log_metric("a", 1.0)
+        raise ValueError
+    """
+    process = script(source, stub.url)
+    assert process.stdout.readline() == "mine\n"
+    assert process.wait(5) == 1
+    assert [e.body["status"] for e in stub.events() if e.kind == "run_end"] == ["FAILED"]
+
+
+def test_without_an_address_it_says_so_once_and_exits_with_0(script, spool_dir):
+    source = """
+        import ingest
+        for _ in range(2):
+            with ingest.start_run():
+                ingest.log_metric("a", 1.0)
+    """
+    process = script(source, "")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert errors.count("no tracking URI is set") == 1
+    assert "http://127.0.0.1:5000" in errors
+
+
+POINTS_OF_CHILDREN = """
+    import multiprocessing, sys, time
+    import ingest
+
+    def work(run, number):
+        for step in range(100):
+            run.log_metric(f"child_{number}", step, step)
+
+    if __name__ == "__main__":
+        context = multiprocessing.get_context(sys.argv[1] if len(sys.argv) > 1 else "METHOD")
+        with ingest.start_run() as run:
+            run.log_metric("parent", 1.0)
+            children = [context.Process(target=work, args=(run, n)) for n in range(3)]
+            [c.start() for c in children]
+            [c.join() for c in children]
+            assert [c.exitcode for c in children] == [0, 0, 0]
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_children_of_multiprocessing_log_to_the_run(script, stub, spool_dir, method):
+    """Each as a writer of its own; no point of the parent is sent twice."""
+    process = script(POINTS_OF_CHILDREN.replace("METHOD", method), stub.url)
+    _, errors = process.communicate(timeout=40)
+    assert process.returncode == 0, errors
+    wait_until(lambda: len(stub.points()) == 301, timeout=3)
+    assert len({batch.run_id for batch in stub.batches}) == 1
+    assert len({batch.writer_id for batch in stub.batches}) == 4
+    assert list(spool_dir.rglob("*.seg")) == []
+
+
+def test_data_loader_workers_log_and_those_that_do_not_start_nothing(script, stub, spool_dir):
+    pytest.importorskip("torch")
+    source = """
+        import os, threading
+        import ingest
+        from torch.utils.data import DataLoader, Dataset
+
+        class Images(Dataset):
+            def __init__(self, run=None):
+                self.run = run
+            def __len__(self):
+                return 32
+            def __getitem__(self, i):
+                if self.run is not None:
+                    self.run.log_metric("loaded", 1.0, i)
+                ours = [t.name for t in threading.enumerate() if t.name.startswith("ingest-")]
+                assert len(ours) <= (self.run is not None), ours
+                return i
+
+        with ingest.start_run() as run:
+            for dataset in (Images(run), Images()):
+                for batch in DataLoader(dataset, batch_size=4, num_workers=2):
+                    run.log_metric("batch", float(batch[0]))
+    """
+    process = script(source, stub.url)
+    _, errors = process.communicate(timeout=50)
+    assert process.returncode == 0, errors
+    counts = Counter(p[0] for p in stub.points())
+    assert counts == {"loaded": 32, "batch": 16}
+    assert len({b.writer_id for b in stub.batches}) == 3
+
+
+def test_a_forked_child_that_does_not_log_leaves_no_trace(script, stub, spool_dir):
+    source = """
+        import os, threading, sys, ingest
+        run = ingest.start_run()
+        run.log_metric("a", 1.0)
+        if os.fork() == 0:
+            assert threading.active_count() == 1
+            sys.exit(0)
+        assert os.wait()[1] == 0
+        run.log_metric("a", 2.0)
+    """
+    process = script(source, stub.url)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert [p[3] for p in stub.points()] == [1.0, 2.0]
+    assert len({b.writer_id for b in stub.batches}) == 1
