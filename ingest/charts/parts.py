@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Bools", "Float64s", "Indices", "Int64s", "Parts", "tied", "unite"]
+__all__ = ["Bools", "Float64s", "Indices", "Int64s", "Parts", "unite", "with_ties"]
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -64,7 +64,14 @@ class Parts:
 
     def take(self, chosen: Indices | Bools) -> Parts:
         """The parts at these positions, or where a mask is true."""
-        return Parts(*(getattr(self, name)[chosen] for name in _FIELDS))
+        taken: dict[
+            int, npt.NDArray[Any]
+        ] = {}  # points stand as several columns at once: copy each array once
+        for name in _FIELDS:
+            column = getattr(self, name)
+            if id(column) not in taken:
+                taken[id(column)] = column[chosen]
+        return Parts(*(taken[id(getattr(self, name))] for name in _FIELDS))
 
     @property
     def point_count(self) -> int:
@@ -187,15 +194,29 @@ def unite(parts: Parts, group_of: npt.NDArray[np.integer[Any]]) -> Parts:
     )
 
 
-def tied(parts: Parts, group_of: npt.NDArray[np.integer[Any]]) -> Bools:
-    """Parts that have to be opened before `unite`: their group's first or last point can't be told otherwise.
+def with_ties(parts: Parts, opened: Bools, group_of: npt.NDArray[np.integer[Any]]) -> Bools:
+    """Which parts have to be opened before `unite`: those given, and those that tie with others at their ends.
 
-    That is where several parts of a group begin (or end) at its lowest (or highest) step, and of one of them it is not
-    known at which time.
+    That is where several parts of a group begin (or end) at one step, and of one of them it is not known at which time. The
+    points of an opened part may stand at any step of its range.
+
+    Args:
+        opened: Parts that are opened anyway. group_of: as for `unite`; of opened parts without meaning.
     """
-    opened = np.zeros(len(parts), dtype=np.bool_)
-    if parts.ends_known.all() or (_rises(parts.lo_step) and _rises(parts.hi_step)):
+    doubtful = ~opened & ~parts.ends_known
+    if not doubtful.any() or (_rises(parts.lo_step) and (parts.lo_step[1:] > parts.hi_step[:-1]).all()):
         return opened
+    found = opened.copy()
+    whole = np.flatnonzero(~opened)
+    found[whole[_tied(parts.take(whole), group_of[whole])]] = True
+    if opened.any():
+        low, high = parts.lo_step[opened], parts.hi_step[opened]
+        found |= doubtful & (_within(parts.lo_step, low, high) | _within(parts.hi_step, low, high))
+    return found
+
+
+def _tied(parts: Parts, group_of: npt.NDArray[np.integer[Any]]) -> Bools:
+    """Parts of unknown ends that share their group's first or last step with another one."""
     groups = _Groups.of(group_of)
     p = parts if groups.order is None else parts.take(groups.order)
     found = np.zeros(len(parts), dtype=np.bool_)
@@ -205,8 +226,18 @@ def tied(parts: Parts, group_of: npt.NDArray[np.integer[Any]]) -> Bools:
         found |= is_end & (groups.spread(sharing) > 1) & ~p.ends_known
     if groups.order is None:
         return found
-    opened[groups.order] = found
-    return opened
+    in_place = np.zeros(len(parts), dtype=np.bool_)
+    in_place[groups.order] = found
+    return in_place
+
+
+def _within(x: Int64s, low: Int64s, high: Int64s) -> Bools:
+    """Which x lie within one of the ranges low … high."""
+    order = np.argsort(low, kind="stable")
+    reach = np.maximum.accumulate(high[order])
+    last = np.searchsorted(low[order], x, side="right") - 1
+    within: Bools = (last >= 0) & (reach[np.maximum(last, 0)] >= x)
+    return within
 
 
 def _rises(column: Int64s) -> bool:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ingest.charts.attempts import Writer, voices
 from ingest.charts.buckets import Borders, even_borders
-from ingest.charts.parts import Indices, Int64s, Parts, tied, unite
+from ingest.charts.parts import Indices, Int64s, Parts, unite, with_ties
 from ingest.store.chunks import Chunks, OpenedPoints, Span, TooManyChunks, Wanted, fetch_chunks
 from ingest.store.connections import open_reader_pool
 from ingest.store.errors import DATABASE_ERRORS, translated
@@ -258,19 +258,15 @@ class ChartReader:
             block = np.concatenate((block[kept], blocks.first_arrival % _PLACE // BLOCK_POINTS))
             borders = even.moved(*_ends(units, axis))
             crossing = borders.crossed_by(*_ends(units, axis)) | is_cut[owner]
-        whole = np.flatnonzero(~crossing)
-        ties = tied(units.take(whole), borders.bucket_of(_ends(units, axis)[0][whole]))
-        crossing[whole[ties]] = True
+        crossing = with_ties(units, crossing, borders.bucket_of(_ends(units, axis)[0]))
         opened_units = _Units(owner[crossing], block[crossing])
         buckets = _united(units.take(~crossing), borders, axis)
         with_times = axis == "time" or not _is_disjoint(units)
-        async for chosen, opened in self._slices(
-            chunks, np.unique(opened_units.owner), with_times=with_times
-        ):
-            inside = opened_units.contain(opened)
+        async for _, opened in self._slices(chunks, np.unique(opened_units.owner), with_times=with_times):
+            inside = opened_units.contain(opened, len(chunks))
             points = opened.take(inside) if not inside.all() else opened
-            parts = Parts.joined([buckets, points.as_parts(chunks)])
-            buckets = await _in_thread(len(chosen) * PACK_POINTS, _united, parts, borders, axis)
+            found = await _in_thread(len(points), _united, points.as_parts(chunks), borders, axis)
+            buckets = _united(Parts.joined([buckets, found]), borders, axis)
         return buckets
 
     async def _slices(
@@ -306,6 +302,7 @@ class ChartReader:
 
 
 _PLACE: Final = 1 << 20
+_MAX_BLOCKS: Final = PACK_POINTS // BLOCK_POINTS + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,14 +312,16 @@ class _Units:
     owner: Indices
     block: Int64s
 
-    def contain(self, opened: OpenedPoints) -> npt.NDArray[np.bool_]:
+    def contain(self, opened: OpenedPoints, chunk_count: int) -> npt.NDArray[np.bool_]:
         """Which of the points are in one of these."""
-        wholly = self.block < 0
-        inside = np.isin(opened.owner, self.owner[wholly])
-        if wholly.all():
+        wholly = np.zeros(chunk_count, dtype=np.bool_)
+        wholly[self.owner[self.block < 0]] = True
+        inside = wholly[opened.owner]
+        if inside.all():
             return inside
-        blocks = self.owner[~wholly] * _PLACE + self.block[~wholly]
-        return inside | np.isin(opened.owner * _PLACE + opened.block, blocks)
+        in_blocks = np.zeros((chunk_count, _MAX_BLOCKS), dtype=np.bool_)
+        in_blocks[self.owner[self.block >= 0], self.block[self.block >= 0]] = True
+        return inside | in_blocks[opened.owner, np.minimum(opened.block, _MAX_BLOCKS - 1)]
 
 
 def _wanted(question: ChartQuestion, facts: SeriesFacts) -> Wanted:

@@ -5,11 +5,11 @@ from collections import defaultdict
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.charts.buckets import even_borders
-from ingest.charts.parts import Parts, tied, unite
+from ingest.charts.parts import Parts, unite, with_ties
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 STEPS = st.one_of(st.integers(-5, 5), st.integers(0, 40), INT64, st.sampled_from([-(2**63), 2**63 - 1]))
@@ -90,6 +90,9 @@ def test_a_bucket_of_points_says_what_the_points_say(points, groups):
 
 
 @given(POINTS, st.sets(st.integers(1, 59), max_size=12), st.integers(1, 12))
+@example(
+    [(0, 1, 1.0), (0, 0, 0.0), (0, 0, 0.0), (1, 0, 0.0)], {1}, 2
+)  # a whole chunk ties with an opened one
 def test_chunks_and_opened_chunks_make_the_same_buckets_as_points(points, cuts, bucket_count):
     """The heart of every chart: whole chunks, opened ones where a border cuts or ends tie, and nothing is lost."""
     all_points, chunk_of, chunks = chunked(points, cuts)
@@ -97,8 +100,7 @@ def test_chunks_and_opened_chunks_make_the_same_buckets_as_points(points, cuts, 
     borders = borders.moved(chunks.lo_step, chunks.hi_step)
 
     opened = borders.crossed_by(chunks.lo_step, chunks.hi_step)
-    whole = chunks.take(~opened)
-    opened[np.flatnonzero(~opened)[tied(whole, borders.bucket_of(whole.lo_step))]] = True
+    opened = with_ties(chunks, opened, borders.bucket_of(chunks.lo_step))
     parts = Parts.joined([chunks.take(~opened), all_points.take(opened[chunk_of])])
     buckets = unite(parts, borders.bucket_of(parts.lo_step))
 
