@@ -129,7 +129,7 @@ class LimitSettings(BaseModel):
     """Database connections of one process that write batches."""
     reader_connections: int = Field(default=4, ge=1, le=64)
     """Database connections of one process that answer reads; apart, so that readers cannot starve writers."""
-    chart_connections: int = Field(2, ge=1, le=64)
+    chart_connections: int = Field(default=2, ge=1, le=64)
     """Database connections of one process that draw charts; apart again, since one chart may read millions of points."""
     read_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds that one read of ours may take in PostgreSQL."""
@@ -182,7 +182,9 @@ GROUPS: Mapping[str, type[BaseModel]] = {
 }
 
 
-class Settings(ServerSettings, DatabaseSettings, LimitSettings, SqlSettings, UpkeepSettings, LogSettings, BaseSettings):
+class Settings(
+    ServerSettings, DatabaseSettings, LimitSettings, SqlSettings, UpkeepSettings, LogSettings, BaseSettings
+):
     """All settings of one service. Constructing it reads no environment; `load_settings` does."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX)

@@ -38,7 +38,7 @@ async def send(web_client: Any, body: bytes, **headers: str) -> tuple[int, dict[
 
 
 async def test_stored_then_repeated_then_a_gap(web_client):
-    ids = {"run_id": new_id(), "writer_id": new_id()}
+    ids: dict[str, Any] = {"run_id": new_id(), "writer_id": new_id()}
     first = body_of(**ids)
     assert (await send(web_client, first))[:2] == (
         200,

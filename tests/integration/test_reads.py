@@ -131,7 +131,8 @@ async def test_pages_go_on_while_compaction_moves_the_points_to_other_rows(web_c
         )
 
     found: list[tuple[int, int, str]] = []
-    token, turn = "", 0
+    token: str | None = ""
+    turn = 0
     while token is not None:
         page = await get(
             web_client, f"/api/v1/runs/{run_id.hex}/series/a/points?limit=150&page_token={token}"

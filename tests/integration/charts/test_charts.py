@@ -84,6 +84,7 @@ async def test_a_chart_says_what_the_points_say(store, charts, run_id, shape, ch
         for buckets in (3, 100)
         for low, high in ((None, None), (100, 2_345))
     ]
+    merged = None
     for _ in range(2):
         for axis, buckets, low, high in questions:
             x = 0 if axis == "step" else 1

@@ -149,13 +149,14 @@ COMPACT_FOREVER = """
 async def test_killed_in_the_middle_nothing_is_lost_or_doubled(store, run_id, database_url):
     """SIGKILL at random moments; the next one takes the lock as soon as PostgreSQL sees the first one gone."""
     dice = random.Random(5)
-    before: Counter = Counter()
+    before: Counter[object] = Counter()
     for round_number in range(6):
         await fill(store, run_id, batches=130, points=80, seed=round_number)
         before = Counter(bits(row) for row in await store.rows(run_id))
         process = subprocess.Popen(  # noqa: ASYNC220  # its first line is waited for, nothing else happens meanwhile
             [sys.executable, "-c", textwrap.dedent(COMPACT_FOREVER), database_url], stdout=subprocess.PIPE
         )
+        assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
         await asyncio.sleep(dice.uniform(0, 0.05))
         process.kill()

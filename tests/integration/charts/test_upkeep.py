@@ -24,6 +24,7 @@ async def status(store, run_id):
 
 async def look(store, lost_after=60.0):
     async with Compaction.open(store.url) as compaction:
+        assert compaction is not None
         return await compaction.look_for_silence(lost_after)
 
 
@@ -99,6 +100,7 @@ async def test_one_run_can_be_compacted_alone(store, run_id):
         await store.log(one, *[(i, i, 1.0) for i in range(10)])
     progress = Progress()
     async with Compaction.open(store.url) as compaction:
+        assert compaction is not None
         await compact_all(compaction, progress, run_id=run_id, everything=True)
     assert (progress.series, progress.points) == (1, 10)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import sys
 import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-PACK = {"zstd": zstd.compress, "gzip": gzip.compress}
+PACK: dict[str, Any] = {"zstd": zstd.compress, "gzip": gzip.compress}
 
 
 @pytest.mark.parametrize("encoding", PACK)
@@ -52,7 +53,7 @@ def test_what_is_torn_or_has_something_behind_it_is_malformed(encoding, spoil):
 
 
 def test_a_frame_that_wants_a_huge_window_is_refused():
-    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    options: Any = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
     compressor = zstd.ZstdCompressor(options=options)
     frame = compressor.compress(b"x" * 1000) + compressor.flush()
     with pytest.raises(BatchMalformed):
