@@ -20,6 +20,7 @@ from aiohttp import web
 from ingest.compaction.worker import upkeep
 from ingest.migrations import MigrationError
 from ingest.postgres import PostgresError
+from ingest.sealing import sealer
 from ingest.services import NoToken, Services, open_services
 from ingest.settings import Settings
 from ingest.store.errors import StoreError
@@ -91,6 +92,7 @@ async def serve_requests(
     async with (
         open_services(settings, database_url) as services,
         upkeep(database_url, compacts=settings.compaction, lost_after=settings.lost_after),
+        sealer(database_url),
     ):
         runner = web.AppRunner(
             create_app(services),

@@ -16,6 +16,7 @@ from uuid import UUID
 from ingest.store.connections import open_reader_pool
 from ingest.store.errors import DATABASE_ERRORS, NotFound, translated
 from ingest.store.history import PointPage, read_points
+from ingest.store.keys import KeyMatch
 from ingest.store.pages import BadPageToken, decode_token, encode_token
 from ingest_schema.limits import INT64_MAX
 from ingest_schema.sql import load_queries
@@ -151,10 +152,13 @@ class Reads:
             writers = await connection.fetch(_SQL["writers_of_run"], run_id, DETAIL_MAX_ROWS)
         return RunDetail(run, dict(params), dict(tags), writers)
 
-    async def series(self, run_id: UUID, *, limit: int, page_token: str | None) -> Page:
-        """The summaries of a run's series, in the order of their keys (by bytes)."""
+    async def series(
+        self, run_id: UUID, *, limit: int, page_token: str | None, match: KeyMatch | None = None
+    ) -> Page:
+        """The summaries of a run's series, in the order of their keys (by bytes); of those keys that match."""
         after = decode_token("series", page_token, [str])[0] if page_token else ""
-        rows = await self._fetch("series_of_run", run_id, after, limit + 1)
+        like, regex = (match.like, match.regex) if match is not None else (None, None)
+        rows = await self._fetch("series_of_run", run_id, after, limit + 1, like, regex)
         if not rows:
             await self._check_run(run_id)
         return _page(rows, limit, lambda row: encode_token("series", row["key"]))

@@ -34,9 +34,12 @@ __all__ = [
     "Reader",
     "RunPage",
     "RunQuery",
+    "count_runs",
     "fetch_runs",
+    "find_experiments",
     "search_experiments",
     "search_runs",
+    "summary_of",
 ]
 
 _SQL: Final = load_queries("search")
@@ -179,6 +182,12 @@ async def search_experiments(
     rows = await _run(reader, listing.page(limit + 1, page_token or None))
     token = listing.token_after(rows[limit - 1]) if len(rows) > limit else None
     return ExperimentPage([row["id"] for row in rows[:limit]], token)
+
+
+async def find_experiments(reader: Reader, names: Sequence[str]) -> dict[str, int]:
+    """The ids of the experiments called so; those that are not there are left out."""
+    rows = await reader.fetch(_SQL["experiments_by_names"], names)
+    return {row["name"]: row["experiment_id"] for row in rows}
 
 
 async def fetch_runs(reader: Reader, run_ids: Sequence[UUID], columns: Columns) -> list[FoundRun]:

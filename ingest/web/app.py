@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from ingest.services import Services
-from ingest.web import batches, health, mlflow, openapi, reads, series, sql, stream
+from ingest.web import batches, health, mlflow, openapi, reads, search, series, sql, stream
 from ingest.web.edge import add_common_headers, make_edge
 from ingest.web.hosts import HostRules, own_addresses
 from ingest.web.routes import SERVICES, Route, RouteTable
@@ -17,6 +17,7 @@ ALL_ROUTES: tuple[Route, ...] = (
     *openapi.ROUTES,
     *batches.ROUTES,
     *reads.ROUTES,
+    *search.ROUTES,
     *series.ROUTES,
     *stream.ROUTES,
     *sql.ROUTES,

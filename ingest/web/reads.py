@@ -16,7 +16,9 @@ import numpy as np
 import orjson
 from aiohttp import web
 
+from ingest.store.errors import ContentRefused
 from ingest.store.history import PointPage
+from ingest.store.keys import KeyMatch
 from ingest.store.pages import BadPageToken
 from ingest.store.reads import Lifecycle, Page, Reads
 from ingest.web.problems import Problem
@@ -27,6 +29,7 @@ __all__ = ["ROUTES"]
 
 _MSGPACK: Final = "application/msgpack"
 _LIMIT = Query("limit", "Most entries of one page.", "integer")
+_MATCH = Query("match", "Only metrics whose key has this piece, or fits a glob, or a /regular expression/.")
 _TOKEN = Query("page_token", "next_page_token of the page before.")
 _LIFECYCLE = Query("lifecycle", "active (default), deleted or all.")
 
@@ -80,11 +83,18 @@ async def get_run(request: web.Request) -> web.Response:
 
 async def list_series(request: web.Request) -> web.Response:
     """What each metric of a run amounts to: latest, first, least and greatest value, and more."""
-    page = await _paged(
-        _reads(request).series(
-            _run_id(request), limit=_limit(request, default=1_000, most=10_000), page_token=_token(request)
+    match = request.query.get("match")
+    try:
+        page = await _paged(
+            _reads(request).series(
+                _run_id(request),
+                limit=_limit(request, default=1_000, most=10_000),
+                page_token=_token(request),
+                match=KeyMatch.of(match) if match else None,
+            )
         )
-    )
+    except ContentRefused as error:  # PostgreSQL read the pattern, and could not
+        raise Problem(400, "bad_request", f"match: {error}.") from error
     return _page_response("series", page)
 
 
@@ -223,7 +233,7 @@ ROUTES = (
         ),
     ),
     Route("GET", "/api/v1/runs/{run_id}", get_run, access="read"),
-    Route("GET", "/api/v1/runs/{run_id}/series", list_series, access="read", query=(_LIMIT, _TOKEN)),
+    Route("GET", "/api/v1/runs/{run_id}/series", list_series, access="read", query=(_MATCH, _LIMIT, _TOKEN)),
     Route(
         "GET", "/api/v1/runs/{run_id}/series/{key}/points", get_points, access="read", query=(_LIMIT, _TOKEN)
     ),

@@ -70,11 +70,11 @@ LIMIT $2;
 SELECT EXISTS (SELECT 1 FROM runs WHERE run_id = $1);
 
 -- name: series_of_run
--- $1 run_id; keys after $2; at most $3.
+-- $1 run_id; keys after $2; at most $3; of keys like $4 and matching $5, each NULL for any.
 SELECT key, n, non_finite, first_step, first_time_ms, first_value, last_step, last_time_ms, last_value,
        min_value, min_step, max_value, max_step, sum_value
 FROM series
-WHERE run_id = $1 AND key > $2
+WHERE run_id = $1 AND key > $2 AND ($4::text IS NULL OR key ILIKE $4) AND ($5::text IS NULL OR key ~ $5)
 ORDER BY key
 LIMIT $3;
 
