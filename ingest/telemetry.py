@@ -114,7 +114,10 @@ COMPACTED_CHUNKS: Final = Counter(
     "ingest_compacted_chunks", "Chunks and small packed rows that compaction replaced.", registry=REGISTRY
 )
 COMPACTION_SECONDS: Final = Histogram(
-    "ingest_compaction_seconds", "Time of one transaction of compaction.", buckets=_COMMIT_BUCKETS, registry=REGISTRY
+    "ingest_compaction_seconds",
+    "Time of one transaction of compaction.",
+    buckets=_COMMIT_BUCKETS,
+    registry=REGISTRY,
 )
 COMPACTION_WAITING: Final = Gauge(
     "ingest_compaction_waiting_chunks",
@@ -125,9 +128,7 @@ COMPACTION_WAITING: Final = Gauge(
 LOST_RUNS: Final = Counter(
     "ingest_lost_runs", "Runs marked LOST because all of their writers fell silent.", registry=REGISTRY
 )
-REVIVED_RUNS: Final = Counter(
-    "ingest_revived_runs", "LOST runs that were heard of again.", registry=REGISTRY
-)
+REVIVED_RUNS: Final = Counter("ingest_revived_runs", "LOST runs that were heard of again.", registry=REGISTRY)
 
 WATCHERS: Final = Gauge(
     "ingest_live_streams", "Live streams that are open.", registry=REGISTRY, multiprocess_mode="livesum"
