@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ingest_client._settings import Settings
     from ingest_client._stats import Stats
     from ingest_client._sync import SpoolReport, sync_spool
-    from ingest_client.errors import ClientError, NotFound, RunAlreadyActive, ServiceError, Unreachable
+    from ingest_client.errors import ClientError, RunAlreadyActive
     from ingest_schema.errors import BadKey, BadStep, BadText, BadTime, BadValue, SchemaError
 
 __all__ = [
@@ -55,16 +55,13 @@ __all__ = [
     "BadValue",
     "ClientError",
     "Experiment",
-    "NotFound",
     "Run",
     "RunAlreadyActive",
     "RunInfo",
     "SchemaError",
-    "ServiceError",
     "Settings",
     "SpoolReport",
     "Stats",
-    "Unreachable",
     "active_run",
     "create_experiment",
     "end_run",
@@ -109,7 +106,7 @@ _SOURCES: Final = {
     "ingest_client._settings": ("Settings",),
     "ingest_client._stats": ("Stats",),
     "ingest_client._sync": ("SpoolReport", "sync_spool"),
-    "ingest_client.errors": ("ClientError", "NotFound", "RunAlreadyActive", "ServiceError", "Unreachable"),
+    "ingest_client.errors": ("ClientError", "RunAlreadyActive"),
 }
 
 

@@ -312,7 +312,14 @@ def _pop(run: Run) -> None:
         _started[:] = [entry for entry in _started if entry[0] is not run]
 
 
+def _renew_lock() -> None:
+    """In a forked child: a thread of the parent may have held it."""
+    global _lock
+    _lock = threading.RLock()
+
+
 _lifetime.on_end(_pop)
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def _experiment_to_use(given: str | int | None) -> str | int:

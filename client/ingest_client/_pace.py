@@ -22,8 +22,8 @@ MAX_STRETCH: Final = 5.0
 FIRST_LINGER: Final = 0.05
 """Seconds before the first batch: a run shows up at once."""
 
-ENOUGH_WORDS: Final = 64 * 1024
-"""Words of the spool that make a batch worth sending at once: 47,000 points in records of ten."""
+ENOUGH_WORDS: Final = 45_000
+"""Words of the spool that make a batch worth sending at once: 32,000 points in records of ten, a full batch."""
 
 
 @dataclass(slots=True)

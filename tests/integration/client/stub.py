@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.server
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -133,13 +134,17 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def running_stub(port: int = 0, stub: Stub | None = None) -> Iterator[Stub]:
+def running_stub(
+    port: int = 0, stub: Stub | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[Stub]:
     """A stub that listens on 127.0.0.1; give a former one to go on with what it has stored."""
     stub = stub or Stub()
     stub.stopping.clear()
     handler = type("Handler", (_Handler,), {"stub": stub})
     server = _Server(("127.0.0.1", port), handler)
-    stub.url = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    stub.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
