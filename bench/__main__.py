@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 INGEST = str(Path(sys.executable).with_name("ingest"))
 WORKLOADS = ("chunk_1", "chunk_10", "chunk_100", "chunk_1000")
-KINDS = ("load", "latency", "overload", "client", "chaos")
+KINDS = ("load", "latency", "overload", "client", "charts", "chaos")
 
 
 def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
@@ -48,6 +48,13 @@ def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
         ],
         "overload": [*load("overload_5x"), *timed, "--output", str(results / "overload.json")],
         "client": [INGEST, "bench", "client", *calls, "--output", str(results / "client.json")],
+        "charts": [
+            sys.executable,
+            str(HERE / "charts.py"),
+            *(["--full"] if full else []),
+            "--output",
+            str(results / "charts.json"),
+        ],
         "chaos": [sys.executable, str(HERE / "chaos.py"), *rounds, "--output", str(results / "chaos.json")],
     }
 

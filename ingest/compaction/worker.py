@@ -1,4 +1,4 @@
-"""The upkeep of `ingest serve`: compaction and the look-out for dead writers, in one process of all on a database.
+"""The upkeep of `ingest serve`: compaction, dead writers, resumed runs; in one process of all on a database.
 
 Life: every few seconds each process tries to get the advisory lock for one round over everything; who does not get it leaves the
 round to whoever has it. So nobody has to notice that a holder died, and `ingest compact` gets its turn between two rounds.
@@ -90,6 +90,7 @@ async def _one_round(compaction: Compaction, *, compacts: bool, lost_after: floa
         logger.info(
             "run %s is lost: none of its writers was heard of for %.0f seconds", run_id.hex, lost_after
         )
+    await compaction.settle_attempts()
     if compacts:
         await compact_all(compaction, Progress(), rests=True)
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from ingest.charts.parts import Float64s, Int64s
 from ingest.compaction.plan import SMALL_PACK_POINTS, Merge, Piece, merges
+from ingest.store.attempts import settle_attempts
 from ingest.store.errors import DATABASE_ERRORS, Contention, translated
 from ingest.store.liveness import look_for_silence
 from ingest.store.packs import PACK_COLUMNS, PackedPoints, element_column, pack_rows
@@ -135,6 +136,13 @@ class Compaction:
         """See `ingest.store.liveness`: who holds the lock does this, too."""
         try:
             return await look_for_silence(self._connection, lost_after)
+        except DATABASE_ERRORS as error:
+            raise translated(error) from error
+
+    async def settle_attempts(self) -> int:
+        """See `ingest.store.attempts`: who holds the lock does this, too."""
+        try:
+            return await settle_attempts(self._connection)
         except DATABASE_ERRORS as error:
             raise translated(error) from error
 

@@ -24,6 +24,9 @@ async def look_for_silence(connection: Any, lost_after: float) -> tuple[list[UUI
     Args:
         lost_after: Seconds of silence.
     """
-    back = await connection.fetch(_SQL["revive"], lost_after, MAX_RUNS)
-    lost = await connection.fetch(_SQL["mark_lost"], lost_after, MAX_RUNS)
+    async with connection.transaction():
+        back = await connection.fetch(_SQL["revive"], lost_after, MAX_RUNS)
+        lost = await connection.fetch(_SQL["mark_lost"], lost_after, MAX_RUNS)
+        if changed := [row["run_id"] for row in (*back, *lost)]:
+            await connection.execute(_SQL["unseal"], changed)
     return [row["run_id"] for row in lost], [row["run_id"] for row in back]

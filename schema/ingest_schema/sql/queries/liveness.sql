@@ -31,3 +31,7 @@ FROM (
 ) AS s
 WHERE r.run_id = s.run_id AND r.status = 'LOST'
 RETURNING r.run_id;
+
+-- name: unseal
+-- Searches read runs at rest from segments (migration 0003): these changed. $1 run_id[]; their rows are locked.
+SELECT unseal($1::uuid[]);
