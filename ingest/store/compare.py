@@ -18,8 +18,8 @@ from ingest_schema.sql import load_queries
 __all__ = ["SUMMARIES", "Comparison", "TooMuchToCompare", "compare_runs"]
 
 _SQL: Final = load_queries("search")
-MAX_SERIES: Final = 500_000
-"""Rows of summaries read for one answer: a few seconds, a few hundred MB."""
+MAX_CELLS: Final = 500_000
+"""Runs x different metrics of one answer, each with nine summaries: half a second, 50 MB."""
 SUMMARIES: Final[tuple[Summary, ...]] = (
     "last",
     "min",
@@ -52,9 +52,12 @@ class Comparison:
 
 async def compare_runs(reader: Reader, run_ids: Sequence[UUID], *, everything: bool = False) -> Comparison:
     """Compare the runs that are there. everything: also keys in which they do not differ."""
-    (counted,) = await reader.fetch(_SQL["count_series"], run_ids, MAX_SERIES + 1)
-    if counted["rows"] > MAX_SERIES:
-        raise TooMuchToCompare(f"the runs have more than {MAX_SERIES} metrics together; compare fewer runs")
+    (counted,) = await reader.fetch(_SQL["distinct_keys"], run_ids)
+    if (cells := counted["keys"] * len(run_ids)) > MAX_CELLS:
+        raise TooMuchToCompare(
+            f"{len(run_ids)} runs with {counted['keys']} different metrics make {cells} entries, over the limit of "
+            f"{MAX_CELLS}; compare fewer runs"
+        )
     runs = await fetch_runs(reader, run_ids, Columns())
     places = {run.row["run_id"]: i for i, run in enumerate(runs)}
     series: dict[str, list[Mapping[str, Any] | None]] = {}

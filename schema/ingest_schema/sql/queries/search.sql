@@ -37,10 +37,6 @@ SELECT run_id, key, n, non_finite, first_value, last_value, min_value, max_value
 FROM series
 WHERE run_id = ANY ($1::uuid[]) AND ($2::text[] IS NULL OR key = ANY ($2));
 
--- name: count_series
--- How many metrics the runs $1 run_id[] have together; counting stops at $2.
-SELECT count(*) AS rows FROM (SELECT FROM series WHERE run_id = ANY ($1::uuid[]) LIMIT $2) AS s;
-
 -- name: experiments_by_names
 -- $1 name[].
 SELECT name, experiment_id FROM experiments WHERE name = ANY ($1::text[]);
@@ -91,7 +87,7 @@ SELECT run_id, count(*) AS writers FROM writers WHERE run_id = ANY ($1::uuid[]) 
 
 -- name: distinct_keys
 -- How many different metrics the runs $1 have.
-SELECT count(DISTINCT key) FROM series WHERE run_id = ANY ($1::uuid[]);
+SELECT count(DISTINCT key) AS keys FROM series WHERE run_id = ANY ($1::uuid[]);
 
 -- name: drop_segments
 -- $1 segment_id[].
