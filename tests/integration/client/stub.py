@@ -77,6 +77,7 @@ def problem(status: int, code: str, **extra: Any) -> Answer:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     stub: Stub
 
     def do_POST(self) -> None:
