@@ -110,7 +110,7 @@ def check_reachable(url: str, timeout: float) -> None:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310  # torchvision's own mirror
+            with urllib.request.urlopen(url, timeout=timeout) as answer:  # torchvision's own mirror
                 answer.read(1)
             failure.clear()
         except OSError as error:
