@@ -200,7 +200,7 @@ async def claim_posts(connection: Connection, posts: Sequence[Post]) -> SettledP
     # A run at rest is sealed with all writers that it had then: one that comes back, or a new one, breaks the seal.
     woken = [row["run_id"] for row in rows if row["is_sealed"] or row["last_seq"] == 1]
     if woken:
-        await connection.execute(_SQL["unseal"], woken, [posts_writer(run_id) for run_id in woken])
+        await connection.execute(_WRITE["unseal"], woken, [posts_writer(run_id) for run_id in woken])
     settled = SettledPosts(posts, {}, seqs)
     if len(seqs) < len(runs):
         rows = await connection.fetch(_SQL["lifecycles"], [run_id for run_id in runs if run_id not in seqs])

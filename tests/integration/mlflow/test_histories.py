@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from ingest.compaction.worker import Progress, compact_all
+from ingest.services import Services
+from ingest.store.compaction import Compaction
+from ingest.store.connect import connect
 from tests.integration.mlflow.conftest import Rest
 
 NAMES = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -90,3 +94,28 @@ async def test_an_interval_keeps_about_as_many_steps_as_asked_and_each_runs_last
     assert set(steps[runs[1]][:-1]) <= set(steps[runs[0]]), "the same steps, to compare curves"
     ranged = (await rest.call("GET", path + "&start_step=100&end_step=104"))["metrics"]
     assert {m["step"] for m in ranged} == {100, 101, 102, 103, 104}
+
+
+@pytest.mark.parametrize("spread", [1, 977])
+async def test_compacted_points_are_given_and_known(rest: Rest, services: Services, spread: int):
+    """Compaction moves points to another table and leaves out what it can compute: evenly spread steps and times."""
+    run_id = await rest.new_run()
+    metrics = [
+        {"key": "k", "value": i / 3, "timestamp": i * 10, "step": i * spread % 1000} for i in range(1000)
+    ]
+    for begin in range(0, 1000, 50):
+        await rest.post("runs/log-batch", run_id=run_id, metrics=metrics[begin : begin + 50])
+    await rest.post("runs/update", run_id=run_id, status="FINISHED", end_time=1)
+    async with connect(services.database_url, purpose="test") as connection:
+        async with Compaction.open(services.database_url) as compaction:
+            assert compaction is not None
+            await compact_all(compaction, Progress(), everything=True)
+        assert await connection.fetchval("SELECT count(*) FROM ingest.metric_chunks") == 0
+        assert await connection.fetchval("SELECT count(*) FROM ingest.packed_chunks") > 0
+        answer = await rest.get("metrics/get-history", run_id=run_id, metric_key="k", max_results=600)
+        rest_of_it = await rest.get(
+            "metrics/get-history", run_id=run_id, metric_key="k", page_token=answer["next_page_token"]
+        )
+        assert answer["metrics"] + rest_of_it["metrics"] == metrics
+        assert await rest.post("runs/log-batch", run_id=run_id, metrics=metrics) == {}
+        assert await connection.fetchval("SELECT count(*) FROM ingest.metrics") == 1000

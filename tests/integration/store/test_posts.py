@@ -149,3 +149,28 @@ async def test_the_latest_value_stays_when_older_points_arrive(services, db, run
         "SELECT last_step, last_time_ms, last_value, n FROM series WHERE run_id = $1", run_id
     )
     assert tuple(row) == (5, 5, 1.0, 4)
+
+
+async def test_a_repeat_of_a_superseded_point_is_known_too(services, db):
+    """After a resume the latest value is of the new attempt, while the older points are still stored."""
+    run_id = new_id()
+    for attempt, points in enumerate([[("a", 0, 0, 1.0), ("a", 9, 9, 9.0)], [("a", 1, 10, 2.0)]]):
+        body: dict[str, Any] = {"experiment": "e", "name": "r", "start_time_ms": attempt}
+        if attempt:
+            body["resume_from_step"] = 0
+        batch = Batch.of_points(run_id, new_id(), 1, points, events=[Event("run_start", attempt, body)])
+        with services.intake.admit(100) as ticket:
+            await services.intake.commit(batch, ticket)
+    assert await services.intake.post(post_of(run_id, [("a", 9, 9, 9.0)])) == Stored(0)
+
+
+async def test_a_post_is_seen_by_the_next_search_of_runs_at_rest(services, db, run_id):
+    """A run that was sealed for searches is opened by its first post, and by each after it was sealed again."""
+    from ingest.store.sealing import Sealing, seal_some
+
+    await db.execute("UPDATE runs SET status = 'FINISHED', end_time_ms = 2 WHERE run_id = $1", run_id)
+    for value in (1.0, 2.0):
+        await seal_some(db, Sealing(quiet=0, patience=0, min_runs=1))
+        assert await db.fetchval("SELECT segment_id FROM runs WHERE run_id = $1", run_id) is not None
+        await services.intake.post(post_of(run_id, [("a", 0, 0, value)]))
+        assert await db.fetchval("SELECT segment_id FROM runs WHERE run_id = $1", run_id) is None

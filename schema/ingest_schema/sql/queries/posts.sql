@@ -14,15 +14,6 @@ ON CONFLICT (run_id, writer_id) DO UPDATE
 SET last_seq = w.last_seq + 1, points = w.points + excluded.points, heartbeat_at = now()
 RETURNING w.run_id, w.last_seq, w.is_sealed;
 
--- name: unseal
--- Runs whose posts' writer is new or was sealed. $1 run_id[], $2 writer_id[] of the same runs.
-WITH open AS (
-    UPDATE writers AS w SET is_sealed = false
-    FROM unnest($1::uuid[], $2::uuid[]) AS b (run_id, writer_id)
-    WHERE w.run_id = b.run_id AND w.writer_id = b.writer_id AND w.is_sealed
-)
-SELECT unseal($1::uuid[]);
-
 -- name: lifecycles
 -- Why a run was not claimed. $1 run_id[].
 SELECT run_id, lifecycle FROM runs WHERE run_id = ANY ($1::uuid[]);
@@ -50,11 +41,13 @@ JOIN params AS p ON p.run_id = b.run_id AND p.key = b.key;
 -- name: maybe_repeated
 -- Those of $1 run_id[], $2 key[] that have a stored point not before their least new one, ($3 step[], $4 time_ms[],
 -- $5 value[], NaN as 0). Only among these can a new point be a repeat; the number is the place in the arrays, from 1.
+-- The latest of a run that was resumed leaves superseded points out: there any point may be one.
 SELECT b.i
 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::float8[])
     WITH ORDINALITY AS b (run_id, key, step, time_ms, value, i)
 JOIN series AS s ON s.run_id = b.run_id AND s.key = b.key
-WHERE (b.step, b.time_ms, b.value) <= (s.last_step, s.last_time_ms, COALESCE(NULLIF(s.last_value, 'NaN'), 0));
+WHERE (b.step, b.time_ms, b.value) <= (s.last_step, s.last_time_ms, COALESCE(NULLIF(s.last_value, 'NaN'), 0))
+   OR EXISTS (SELECT FROM writers AS w WHERE w.run_id = b.run_id AND w.resume_from_step IS NOT NULL);
 
 -- name: find_repeats
 -- Which of the points $1 run_id[], $2 key[], $3 step[], $4 time_ms[], $5 value[] are stored already: their places in
