@@ -52,8 +52,8 @@ class Batch:
     sent_ms: the client's clock when it closed the batch, in ms since the Unix epoch; the service measures lag by it.
     events: in the order in which they were logged; all of them come before the points.
     keys: k different names of metrics. counts: k times uint32, points of each key, none zero, summing to n.
-    steps, times_ms: n times int64; values: n times float64. Grouped by key in the order of `keys`, in the order of
-    logging within a key. All columns are little-endian bytes.
+    steps, times_ms: n times int64; values: n times float64. Grouped by key in the order of `keys`; within a key in order
+    of arrival, which decides between points of equal step and time only. All columns are little-endian bytes.
     """
 
     run_id: UUID
