@@ -6,6 +6,7 @@ exactly once, whenever the service is there. Training scripts import it as `inge
     start_run, end_run, log_metrics …   the fluent face, with MLflow's names (`_fluent`)
     Run                                 what start_run returns; thread-safe (`_run`)
     AsyncClient                         the asyncio twin (`_aio`)
+    search_runs                         runs by a filter, as a DataFrame (`_search`)
     sync_spool                          what `ingest sync` does (`_sync`)
 
 Names are imported when they are first used: `import ingest` costs a few milliseconds at the top of every script, also of
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
     )
     from ingest_client._identity import RunInfo
     from ingest_client._run import Run
+    from ingest_client._search import search_runs
     from ingest_client._settings import Settings
     from ingest_client._stats import Stats
     from ingest_client._sync import SpoolReport, sync_spool
-    from ingest_client.errors import ClientError, RunAlreadyActive
+    from ingest_client.errors import ClientError, RunAlreadyActive, SearchFailed
     from ingest_schema.errors import BadKey, BadStep, BadText, BadTime, BadValue, SchemaError
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "RunAlreadyActive",
     "RunInfo",
     "SchemaError",
+    "SearchFailed",
     "Settings",
     "SpoolReport",
     "Stats",
@@ -72,6 +75,7 @@ __all__ = [
     "log_metrics",
     "log_param",
     "log_params",
+    "search_runs",
     "set_experiment",
     "set_tag",
     "set_tags",
@@ -103,10 +107,11 @@ _SOURCES: Final = {
     ),
     "ingest_client._run": ("Run",),
     "ingest_client._identity": ("RunInfo",),
+    "ingest_client._search": ("search_runs",),
     "ingest_client._settings": ("Settings",),
     "ingest_client._stats": ("Stats",),
     "ingest_client._sync": ("SpoolReport", "sync_spool"),
-    "ingest_client.errors": ("ClientError", "RunAlreadyActive"),
+    "ingest_client.errors": ("ClientError", "RunAlreadyActive", "SearchFailed"),
 }
 
 

@@ -322,6 +322,11 @@ _lifetime.on_end(_pop)
 os.register_at_fork(after_in_child=_renew_lock)
 
 
+def current_experiment() -> str | int:
+    """The experiment that a run would be started in: its number or its name."""
+    return _experiment_to_use(None)
+
+
 def _experiment_to_use(given: str | int | None) -> str | int:
     if given is not None:
         return _experiment_of(given)

@@ -32,8 +32,12 @@ class FilterError(ValueError):
         self.expected = expected
 
     def __str__(self) -> str:
-        sentence = self.message if self.expected is None else f"{self.message}; expected {self.expected}"
-        return sentence if self.column is None else f"{sentence}\n{self.pointed()}"
+        return self.sentence if self.column is None else f"{self.sentence}\n{self.pointed()}"
+
+    @property
+    def sentence(self) -> str:
+        """The message and what was expected."""
+        return self.message if self.expected is None else f"{self.message}; expected {self.expected}"
 
     def pointed(self) -> str:
         """The text around the place, and a caret below it."""

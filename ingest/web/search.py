@@ -41,7 +41,7 @@ _MEMBERS: Final = {
 """Attributes of the grammar that are called otherwise in our answers."""
 _DEFAULT_MEMBERS: Final = (
     "run_id", "experiment_id", "experiment", "name", "user_name", "status", "lifecycle", "parent_run_id",
-    "start_time_ms", "end_time_ms",
+    "start_time_ms", "end_time_ms", "artifact_uri",
 )  # fmt: skip
 
 
@@ -167,12 +167,10 @@ def _json(answer: object) -> web.Response:
 
 
 def _refused(error: FilterError) -> Problem:
+    """The sentence is the detail; where it points to goes below, as it is shown to people."""
     extra: dict[str, Any] = {} if error.column is None else {"column": error.column, "text": error.pointed()}
-    if error.expected is not None:
-        extra["expected"] = error.expected
-    return Problem(
-        400, "bad_filter", error.message, hint="the grammar is described in docs/search.md", **extra
-    )
+    hint = "the grammar is described in docs/search.md"
+    return Problem(400, "bad_filter", error.sentence, hint=hint, **extra)
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
