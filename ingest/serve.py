@@ -4,8 +4,8 @@ One process by default: it supervises the bundled PostgreSQL and serves requests
 started keeps PostgreSQL and N others (`workers`), all listening on the one port.
 
 Stopping: SIGTERM or SIGINT closes the port, refuses new batches, waits until the accepted ones are committed and their
-answers sent, closes the database, and exits 0; `drain_timeout` bounds that. A second signal exits at once, which
-loses nothing that was acknowledged.
+answers sent, closes the database, and exits 0; `drain_timeout` bounds that. A second signal, a second
+later or more, exits at once, which loses nothing that was acknowledged.
 
 Exit codes: 0 stopped as asked; 1 could not start, or could not go on; the log says why.
 """

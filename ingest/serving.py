@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -32,6 +33,9 @@ BACKLOG = 1024
 """Connections that may wait to be accepted: a fleet that reconnects at once must not be refused."""
 KEEPALIVE_TIMEOUT = 75.0
 """Seconds; longer than the pause between two batches of a slow client, and than proxies' usual 60."""
+SAME_SIGNAL = 1.0
+"""Seconds in which a further signal counts as the same one: `timeout` and some supervisors send it to the process and
+to its group."""
 ANSWER_TIMEOUT = 5.0
 """Seconds for answers to be written once everything is committed."""
 
@@ -41,10 +45,11 @@ class CannotListen(Exception):
 
 
 class StopSignal:
-    """SIGTERM and SIGINT as an event; the second one exits at once."""
+    """SIGTERM and SIGINT as an event; a second one, SAME_SIGNAL seconds later or more, exits at once."""
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()
+        self._signalled_at: float | None = None
 
     def install(self) -> None:
         loop = asyncio.get_running_loop()
@@ -55,9 +60,13 @@ class StopSignal:
         self.requested.set()
 
     def _on_signal(self, number: int) -> None:
-        if self.requested.is_set():
+        now = time.monotonic()
+        if self._signalled_at is not None:
+            if now - self._signalled_at < SAME_SIGNAL:
+                return
             logger.warning("second signal: exiting at once")
             os._exit(128 + number)
+        self._signalled_at = now
         logger.info("received %s, stopping", signal.Signals(number).name)
         self.requested.set()
 

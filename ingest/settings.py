@@ -17,10 +17,12 @@ Units: seconds and bytes, said in each description. Errors: SettingsError, namin
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,7 +42,17 @@ from ingest_schema.limits import MAX_BATCH_BYTES
 
 ENV_PREFIX = "INGEST_"
 CONFIG_FILE_NAME = "ingest.toml"
+CLIENT_VARIABLES = frozenset(
+    ENV_PREFIX + name
+    for name in (
+        "TRACKING_URI", "TOKEN", "TLS_CA", "SPOOL_DIR", "SPOOL_MAX_BYTES", "MODE", "MAX_AGE", "SHUTDOWN_TIMEOUT",
+        "EXPERIMENT_NAME", "EXPERIMENT_ID", "RUN_ID",
+    )
+)  # fmt: skip
+"""Variables that are the client's: they may be set where a service runs, and are no misspelt settings."""
 MIB = 1024 * 1024
+
+_KUBERNETES_LINK = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP))")
 
 _GROUP = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -227,6 +239,8 @@ class LoadedSettings:
 
     settings: Settings
     origins: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+    """What looks like a mistake and is no reason to stop: variables that nothing reads."""
 
 
 def load_settings(
@@ -255,9 +269,24 @@ def load_settings(
             values[name] = value
             origins[name] = origin
     try:
-        return LoadedSettings(Settings(**values), origins)  # type: ignore[arg-type]  # pydantic checks each value
+        settings = Settings(**values)  # type: ignore[arg-type]  # pydantic checks each value
     except ValidationError as error:
         raise SettingsError(_explain(error, origins)) from None
+    return LoadedSettings(settings, origins, tuple(_unknown_variables()))
+
+
+def _unknown_variables() -> Iterator[str]:
+    """A warning for each INGEST_ variable that nothing reads, with the name that was probably meant."""
+    known = {ENV_PREFIX + name.upper() + end for name in Settings.model_fields for end in ("", "_FILE")}
+    known |= {ENV_PREFIX + "CONFIG", *CLIENT_VARIABLES}
+    # Kubernetes sets INGEST_SERVICE_HOST, INGEST_PORT_5000_TCP and the like in each pod near a Service named ingest.
+    for variable in sorted(name for name in os.environ if name.startswith(ENV_PREFIX)):
+        if variable in known or _KUBERNETES_LINK.match(variable):
+            continue
+        near = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0.75)
+        yield f"no setting is called {variable}" + (
+            f"; did you mean {near[0]}?" if near else "; it is ignored"
+        )
 
 
 def _find_config(named: Path | None, cwd: Path) -> Path | None:

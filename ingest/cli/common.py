@@ -30,6 +30,8 @@ DataDir = Annotated[Path | None, typer.Option(help="Where the bundled PostgreSQL
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+NO_TERMINAL_WIDTH = 10_000
+"""Columns of a table that goes to a file or a pipe: enough for all; a table takes only what it needs."""
 
 
 def fail(message: object, *, code: int = EXIT_FAILED) -> NoReturn:
@@ -43,9 +45,12 @@ def load(config: Path | None, **flags: object) -> LoadedSettings:
     from ingest.settings import SettingsError, load_settings
 
     try:
-        return load_settings(flags, config=config)
+        loaded = load_settings(flags, config=config)
     except SettingsError as error:
         fail(error, code=EXIT_USAGE)
+    for warning in loaded.warnings:
+        warn(warning)
+    return loaded
 
 
 @contextmanager
@@ -81,7 +86,10 @@ def print_json(value: object) -> None:
 def print_table(
     columns: Sequence[str], rows: Sequence[Mapping[str, object]], *, titles: Sequence[str] | None = None
 ) -> None:
-    """Rows by column name; None is left empty, times lose their fraction. titles: what to show for the names."""
+    """Rows by column name; None is left empty, times lose their fraction. titles: what to show for the names.
+
+    Nothing is cut: ids stay in one piece, to be copied, other cells break into lines, and what is no terminal has no width.
+    """
     import datetime as dt
 
     from rich.console import Console
@@ -95,10 +103,13 @@ def print_table(
             value = f"{value:%Y-%m-%d %H:%M:%S}"
         return Text(str(value))  # Text: a name with brackets is no markup
 
-    table = Table(*(Column(Text(title)) for title in titles or columns))
+    def column(title: str) -> Column:
+        return Column(Text(title), overflow="fold", no_wrap=title == "id" or title.endswith("_id"))
+
+    table = Table(*(column(title) for title in titles or columns))
     for row in rows:
-        table.add_row(*(shown(row.get(column)) for column in columns))
-    Console().print(table)
+        table.add_row(*(shown(row.get(name)) for name in columns))
+    Console(width=None if sys.stdout.isatty() else NO_TERMINAL_WIDTH).print(table)
 
 
 def warn(message: object) -> None:

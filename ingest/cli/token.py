@@ -82,7 +82,7 @@ def list_(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """List all tokens, revoked and expired ones too."""
+    """List all tokens, revoked and expired ones too; --json has all the times."""
     settings = load(config, database_url=database_url, data_dir=data_dir).settings
 
     async def work() -> list[TokenRow]:
@@ -90,21 +90,36 @@ def list_(
             return await housekeeping.list_tokens()
 
     tokens = run(settings, work())
-    columns = (
-        "token_id",
-        "name",
-        "role",
-        "created_at",
-        "expires_at",
-        "revoked_at",
-        "last_used_at",
-        "is_valid",
-    )
-    rows = [{column: getattr(token, column) for column in columns} for token in tokens]
     if as_json:
-        print_json(rows)
+        columns = (
+            "token_id",
+            "name",
+            "role",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+            "is_valid",
+        )
+        print_json([{column: getattr(token, column) for column in columns} for token in tokens])
     else:
-        print_table(columns, rows)
+        shown = [
+            {
+                "token_id": token.token_id,
+                "name": token.name,
+                "role": token.role,
+                "state": _state(token),
+                "used": token.last_used_at and f"{token.last_used_at:%Y-%m-%d}",
+            }
+            for token in tokens
+        ]
+        print_table(("token_id", "name", "role", "state", "used"), shown)
+
+
+def _state(token: TokenRow) -> str:
+    if token.revoked_at is not None:
+        return "revoked"
+    return "valid" if token.is_valid else "expired"
 
 
 @app.command()

@@ -93,7 +93,9 @@ def test_commands_use_the_database_of_a_running_service(start_service: StartServ
     assert run_ingest("token", "create", "x", "--role", "read", "--data-dir", data_dir).returncode == 0
     listed = json.loads(run_ingest("token", "list", "--json", "--data-dir", data_dir).stdout)
     assert [token["name"] for token in listed] == ["x"]
-    assert "x" in run_ingest("token", "list", "--data-dir", data_dir).stdout
+    table = run_ingest("token", "list", "--data-dir", data_dir, COLUMNS="80").stdout
+    assert listed[0]["token_id"] in table
+    assert "valid" in table
 
 
 def test_an_unreachable_database_is_one_line(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from ingest.postgres import running_database_url
+from ingest.serving import SAME_SIGNAL
 from ingest.store.connect import connect
 from ingest.workers import METRICS_PREFIX, remove_abandoned_metrics
 from ingest_schema.events import Event
@@ -220,6 +221,7 @@ async def test_sigterm_commits_what_was_accepted_and_exits_0(
 
 
 async def test_a_second_signal_exits_at_once(start_service: StartService, database_url: str) -> None:
+    """But not the same one told twice: `timeout` signals the process and then its group."""
     service = start_service("--database-url", database_url)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(service.url.rpartition(":")[2]))
     # Half a batch: it was admitted, so the drain waits for the rest.
@@ -228,7 +230,9 @@ async def test_a_second_signal_exits_at_once(start_service: StartService, databa
     await asyncio.sleep(0.2)
 
     service.process.send_signal(signal.SIGTERM)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.1)
+    service.process.send_signal(signal.SIGTERM)
+    await asyncio.sleep(SAME_SIGNAL)
     assert service.process.poll() is None
     service.process.send_signal(signal.SIGTERM)
 

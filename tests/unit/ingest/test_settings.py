@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from ingest.settings import GROUPS, Settings, SettingsError, load_settings, mask_url, shown_value
+from ingest.settings import (
+    CLIENT_VARIABLES,
+    GROUPS,
+    Settings,
+    SettingsError,
+    load_settings,
+    mask_url,
+    shown_value,
+)
+
+CLIENT = Path(__file__).parents[3] / "client" / "ingest_client"
 
 
 def write_config(directory: Path, text: str) -> Path:
@@ -122,3 +133,29 @@ def test_every_setting_stands_in_one_group_and_is_described() -> None:
         for name, field in group.model_fields.items()
         if not field.description
     ] == []
+
+
+def test_a_variable_that_nothing_reads_is_named_with_what_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else says that INGEST_QUEUE_MAX_BYTE had no effect. The client's variables, and those that Kubernetes sets
+    near a Service called ingest, are no mistakes."""
+    for name in (
+        "INGEST_QUEUE_MAX_BYTE",
+        "INGEST_TOKEN",
+        "INGEST_CONFIG",
+        "INGEST_PORT_5000_TCP",
+        "INGEST_SERVICE_HOST",
+    ):
+        monkeypatch.setenv(name, "")
+
+    assert load_settings(cwd=tmp_path).warnings == (
+        "no setting is called INGEST_QUEUE_MAX_BYTE; did you mean INGEST_QUEUE_MAX_BYTES?",
+    )
+
+
+def test_the_variables_of_the_client_are_known() -> None:
+    read = re.findall(r"INGEST_[A-Z_]+", "".join(path.read_text() for path in CLIENT.glob("*.py")))
+
+    ours = {"INGEST_" + name.upper() for name in Settings.model_fields}  # hints in messages name them too
+    assert set(read) - ours == CLIENT_VARIABLES
