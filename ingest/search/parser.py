@@ -204,8 +204,9 @@ class _Parser:
         if self.peek().kind == "(":
             self.take()
             condition = self.any_of(depth + 1)
-            if self.take().kind != ")":
-                self.refuse("AND, OR or a closing bracket", self.tokens[max(0, self.at - 1)])
+            if self.peek().kind != ")":
+                self.refuse("AND, OR or a closing bracket")
+            self.take()
             return condition
         return self.clause()
 
@@ -278,8 +279,9 @@ class _Parser:
         field, about = self.named(token)
         if field.kind != "metric":
             raise self.wrong(f"{function.raw} applies to metrics only", token)
-        if self.take().kind != ")":
-            self.refuse("a closing bracket", self.tokens[max(0, self.at - 1)])
+        if self.peek().kind != ")":
+            self.refuse("a closing bracket")
+        self.take()
         return Field("metric", field.name, summary), about
 
     def named(self, token: Token) -> tuple[Field, Entity | Attribute]:

@@ -29,9 +29,9 @@ MAX_RUNS: Final = 1_024
 """In a segment: arrays of 8 kB. Twice as many would save little of a search's time and hold locks for twice as long."""
 MAX_EXPERIMENTS: Final = 10
 """Looked at for one segment."""
-MAX_CELLS: Final = 300_000
-"""Runs x distinct metrics of a segment: about half a second of work in one transaction. Wide runs come in small
-segments; a run with more metrics than this stands alone."""
+MAX_CELLS: Final = 100_000
+"""Runs x distinct metrics of a segment: half a second of work in one transaction, a thousand runs of a hundred metrics. Wide
+runs come in small segments; a run with more metrics than this stands alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
