@@ -35,6 +35,14 @@ def bind(**values: object) -> Iterator[None]:
         _context.reset(token)
 
 
+def attach(**values: object) -> None:
+    """Add to every record of this task until the enclosing `bind` ends, which stands around each request.
+
+    For what is logged after the block that knew it: the refusal of a batch, its line in the access log.
+    """
+    _context.set({**_context.get(), **values})
+
+
 def current_context() -> Mapping[str, object]:
     """What `bind` has attached here."""
     return _context.get()

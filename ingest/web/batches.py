@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from ingest.logs import bind
+from ingest.logs import attach
 from ingest.store.errors import DatabaseUnavailable
 from ingest.store.outcomes import Gap, Outcome, Refused, Rejection, Stored
 from ingest.telemetry import REJECTS
@@ -53,8 +53,8 @@ async def _store(request: web.Request) -> web.Response:
             body = await _read(request, intake.max_body_bytes)
             batch = await intake.decode(body, request.headers.get("Content-Encoding", ""), ticket)
             del body  # the batch may wait long; its body need not
-            with bind(run=batch.run_id.hex, writer=batch.writer_id.hex, batch=batch.seq):
-                outcome = await intake.commit(batch, ticket)
+            attach(run=batch.run_id.hex, writer=batch.writer_id.hex, batch=batch.seq)
+            outcome = await intake.commit(batch, ticket)
     except QueueFull as error:
         raise Problem(429, "queue_full", str(error), headers={"Retry-After": "1"}) from error
     except UnsupportedEncoding as error:

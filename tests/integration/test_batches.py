@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import json
 import sys
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import ClientSession
 
 from ingest_schema.events import Event
 from ingest_schema.ids import new_id
@@ -48,6 +50,20 @@ async def test_stored_then_repeated_then_a_gap(web_client):
 
     status, problem, _ = await send(web_client, body_of(seq=5, **ids))
     assert (status, problem["code"], problem["expected_seq"]) == (409, "sequence_gap", 2)
+
+
+async def test_a_log_line_names_the_request_the_run_and_the_batch(start_service, database_url):
+    """A refusal, too, which is logged after the handler has ended."""
+    service = start_service("--database-url", database_url, "--log-format", "json", "--log-level", "debug")
+    run_id = new_id()
+    body = encode_batch(Batch.of_points(run_id, new_id(), 5, [("a", 0, 0, 1.0)]))
+    async with ClientSession() as session, session.post(service.url + PATH, data=body) as response:
+        assert response.status == 409
+
+    lines = [json.loads(line) for line in service.output().splitlines() if line.startswith("{")]
+    assert any(
+        (line.get("run"), line.get("batch"), "request" in line) == (run_id.hex, 5, True) for line in lines
+    )
 
 
 @pytest.mark.parametrize(("encoding", "pack"), [("zstd", zstd.compress), ("gzip", gzip.compress)])

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 
-from ingest.logs import ConsoleFormatter, JsonFormatter, _ContextFilter, bind, current_context
+from ingest.logs import ConsoleFormatter, JsonFormatter, _ContextFilter, attach, bind, current_context
 
 
 def record(message: str = "stored %d points", *arguments: object) -> logging.LogRecord:
@@ -27,6 +27,14 @@ def test_the_context_is_in_both_forms() -> None:
     entry = json.loads(JsonFormatter().format(made))
     assert entry["message"] == "stored 3 points"
     assert (entry["level"], entry["request"], entry["run"], entry["batch"]) == ("warning", "r1", "abc", 7)
+
+
+def test_what_is_attached_ends_with_the_request() -> None:
+    with bind(request="r1"):
+        attach(run="abc")
+        assert dict(current_context()) == {"request": "r1", "run": "abc"}
+
+    assert dict(current_context()) == {}
 
 
 async def test_tasks_do_not_see_each_others_context() -> None:
