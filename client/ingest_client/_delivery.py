@@ -74,6 +74,8 @@ class Delivery:
         self.source = source
         self.refusals: dict[str, int] = {}
         """Points refused for good, by code."""
+        self.refused_events = 0
+        """Events refused for good, such as the start in an experiment that does not exist."""
         self._limits = limits or BatchLimits()
         self._most_records = self._limits.records
         self._most_points = self._limits.points
@@ -260,6 +262,8 @@ class Delivery:
         stored = isinstance(outcome, Stored)
         if isinstance(outcome, Refused):
             self.refusals[outcome.code] = self.refusals.get(outcome.code, 0) + request.points
+            if not request.points:
+                self.refused_events += request.records
             self._isolations += 1
             self._most_records = self._limits.records
         else:

@@ -212,7 +212,7 @@ class Run:
             dropped_num=dropped_num,
             rejected=dict(sender.delivery.refusals) if sender else {},
             dropped=dropped,
-            rejected_events_num=sender.rejected_events if sender else 0,
+            rejected_events_num=sender.rejected_events + sender.delivery.refused_events if sender else 0,
             batches_num=sender.batches if sender else 0,
             sent_bytes=sender.bytes_sent if sender else 0,
             retries_num=sender.retries if sender else 0,

@@ -30,7 +30,7 @@ class Stats:
     dropped: Mapping[str, int]
     """dropped_num by reason: spool_full, disk_full, no_spool, after_end, tensor_slots, tensor_failed."""
     rejected_events_num: int
-    """Params and the like that the service left out."""
+    """Params, starts of runs and the like that the service left out."""
     batches_num: int
     """Batches acknowledged."""
     sent_bytes: int

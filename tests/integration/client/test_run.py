@@ -149,6 +149,22 @@ def test_a_refused_batch_does_not_hold_up_the_next(settings, stub):
     assert "run_start" in stub.kinds()
 
 
+def test_a_refused_start_is_counted(settings, stub):
+    """As in an experiment that does not exist: the points are stored, and somebody must be told of the rest."""
+
+    def refuse(stub, batch):
+        started = any(event.kind == "run_start" for event in batch.events)
+        return problem(422, "batch_refused", detail="no such experiment") if started else None
+
+    stub.misbehave = refuse
+    run = Run(settings)
+    run.log_metric("a", 1.0)
+    run.flush(5)
+    stats = run.stats()
+    law(stats)
+    assert (stats.acknowledged_num, stats.rejected_num, stats.rejected_events_num) == (1, 0, 1)
+
+
 def test_a_black_hole_does_not_stop_the_caller(settings, stub):
     stub.misbehave = lambda stub, batch: "hang"
     run = Run(settings)
