@@ -119,6 +119,7 @@ async def _small_segments(connection: Any, experiment_id: int, fresh: int) -> tu
 
 
 async def _add_segment(connection: Any, experiment_id: int, run_ids: list[UUID]) -> None:
+    await connection.execute(_SQL["join_by_hash"])
     segment_id = await connection.fetchval(_SQL["add_segment"], experiment_id, run_ids)
     await connection.execute(_SQL["add_metrics"], segment_id, run_ids)
     await connection.execute(_SQL["add_params"], segment_id, run_ids, SEALED_CHARS)
