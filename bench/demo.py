@@ -42,7 +42,7 @@ def main() -> int:
         "--no-keep", action="store_true", help="exit when done, instead of staying until Ctrl-C"
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="of training")
-    parser.add_argument("--noise-writers", type=int, default=1, help="other processes that log meanwhile")
+    parser.add_argument("--noise-writers", type=int, default=0, help="other processes that log meanwhile")
     arguments = parser.parse_args()
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
