@@ -235,7 +235,7 @@ class _Sealed(_Branch):
             f"SELECT w.value FROM {self.WHOLE[wanted.kind]} AS w"  # noqa: S608  constants and placeholders
             f" WHERE w.run_id = {run_id} AND w.key = {self.keys[wanted.kind, wanted.name]}"
         )
-        return f"CASE WHEN char_length({short}) < {SEALED_CHARS} THEN {short} ELSE ({whole}) END"
+        return f"CASE WHEN octet_length({short}) < {SEALED_CHARS} THEN {short} ELSE ({whole}) END"
 
     def select(self, fields: Sequence[Field], scope: str | None) -> str:
         run_id, start = self.own("run_id"), self.own("start_time_ms")
