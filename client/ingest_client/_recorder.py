@@ -37,6 +37,9 @@ MAX_SHAPES: Final = 10_000
 _MAX_DEFINITION_BYTES: Final = 128 * 1024
 
 _PLAIN: Final = frozenset({float, int, bool})
+_TIME_TYPES: Final = frozenset({int, type(None)})
+"""Of a timestamp on the fast path; its range is checked by packing it."""
+
 _NUMPY_SCALARS: Final = frozenset(
     {"float64", "float32", "float16", "int64", "int32", "int16", "int8"}
     | {"uint64", "uint32", "uint16", "uint8", "bool", "bool_", "longlong", "ulonglong"}
@@ -184,11 +187,12 @@ def _bind(recorder: Recorder) -> tuple[LogMetrics, LogMetrics, Callable[[Write],
     """The two closures of the hot path, and the function that gives them another segment to write to."""
     write: Write = _refuse
     shapes, singles = recorder._shapes, recorder._singles  # noqa: SLF001 - they are one thing, split for speed
-    pack_single, check, checksum, time_ns, slowly = (
+    pack_single, check, checksum, time_ns, time_types, slowly = (
         _single.pack,
         check_word,
         adler32,
         time.time_ns,
+        _TIME_TYPES,
         recorder.record,
     )
 
@@ -200,8 +204,9 @@ def _bind(recorder: Recorder) -> tuple[LogMetrics, LogMetrics, Callable[[Write],
         try:
             pack, word0, types = shapes[tuple(metrics)]
             values = metrics.values()
-            if [*map(type, values)] == types and type(step) is int and timestamp is None:
-                body = pack(word0, step, time_ns() // 1_000_000, *values)
+            if [*map(type, values)] == types and type(step) is int and type(timestamp) in time_types:
+                time_ms = time_ns() // 1_000_000 if timestamp is None else timestamp
+                body = pack(word0, step, time_ms, *values)
                 write(body + check(checksum(body)))
                 return
         except Exception:  # noqa: BLE001, S110 - nothing was stored; the slow path finds out what it was
@@ -210,8 +215,9 @@ def _bind(recorder: Recorder) -> tuple[LogMetrics, LogMetrics, Callable[[Write],
 
     def log_metric(key: str, value: Any, step: int | None = 0, timestamp: int | None = None) -> None:
         try:
-            if type(value) in _PLAIN and type(step) is int and timestamp is None:
-                body = pack_single(singles[key], step, time_ns() // 1_000_000, value)
+            if type(value) in _PLAIN and type(step) is int and type(timestamp) in time_types:
+                time_ms = time_ns() // 1_000_000 if timestamp is None else timestamp
+                body = pack_single(singles[key], step, time_ms, value)
                 write(body + check(checksum(body)))
                 return
         except Exception:  # noqa: BLE001, S110 - as above

@@ -142,6 +142,26 @@ def test_time_is_now_in_milliseconds(recorder):
     assert all(before <= row[2] <= time.time_ns() // 1_000_000 for row in stored(recorder))
 
 
+def test_a_call_that_brings_its_time_is_as_fast_and_as_strict(recorder, monkeypatch):
+    """The slow path costs 18 µs; a loop that measures its own time would pay it at every call."""
+    recorder.log_metrics({"a": 1.0, "b": 2.0}, 1)
+    recorder.log_metric("a", 1.0, 1)
+    checked_slowly: list[object] = []
+    monkeypatch.setattr("ingest_client._recorder.as_step", checked_slowly.append)
+    for time_ms in (-(2**63), 0, 2**63 - 1):
+        recorder.log_metrics({"a": 1.0, "b": 2.0}, 2, time_ms)
+        recorder.log_metric("a", 1.0, 2, time_ms)
+    assert checked_slowly == []
+    assert sorted(row[2] for row in stored(recorder) if row[1] == 2) == sorted(3 * [-(2**63), 0, 2**63 - 1])
+    monkeypatch.undo()
+    for bad_time in (2**63, True, 0.5, "1"):
+        with pytest.raises(BadTime):
+            recorder.log_metrics({"a": 1.0, "b": 2.0}, 3, bad_time)
+        with pytest.raises(BadTime):
+            recorder.log_metric("a", 1.0, 3, bad_time)
+    assert not [row for row in stored(recorder) if row[1] == 3]
+
+
 def test_a_call_of_100_000_metrics_is_split(recorder):
     recorder.log_metrics({f"m{i}": float(i) for i in range(100_000)}, 3)
     rows = stored(recorder)
