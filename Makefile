@@ -1,5 +1,5 @@
 # Everything a newcomer types. Each target makes .venv and installs what it needs by itself, and again only after
-# pyproject.toml or constraints.txt changed. Needed beforehand: make and Python 3.11 or newer.
+# pyproject.toml, constraints.txt or the C extension changed. Needed beforehand: make and Python 3.11 or newer.
 #
 #   PYTHON=python3.13  another interpreter           ARGS="…"  more arguments for the program that a target runs
 #   KEEP=0             make demo exits when it is done      VENV=…     another place for the environment
@@ -61,7 +61,7 @@ NOTE_lint     := linters, types and the service
 NOTE_test     := test tools, the service and PyTorch (large: up to some gigabytes, once)
 NOTE_demo     := the service and PyTorch (large: up to some gigabytes, once)
 
-$(VENV)/.installed-%: pyproject.toml constraints.txt $(BIN)/python
+$(VENV)/.installed-%: pyproject.toml constraints.txt hatch_build.py client/ingest_client/_hot.c $(BIN)/python
 	@echo 'Installing $(NOTE_$*) into $(VENV) …'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_$*)]'
 	@touch $@

@@ -8,6 +8,9 @@ comparison and is done over, carefully, by the slow path.
 
 The types are compared because packing alone would call `__float__` on anything, and on a CUDA tensor that waits for the GPU.
 
+Where the extension `_hot` was built, the same path in C goes before the closures: four times faster, and whatever is
+unusual for it goes to them.
+
 Numbers: docs/decisions.md, "The logging call".
 """
 
@@ -27,9 +30,18 @@ from ingest_client._spool import Spool, Write
 from ingest_schema.values import as_step, as_time_ms, as_value, check_key
 
 if TYPE_CHECKING:
+    from ingest_client._hot import HotPath
     from ingest_client._tensors import DeferredReads
+else:
+    try:
+        from ingest_client._hot import HotPath
+    except ImportError:  # built without a C compiler
+        HotPath = None
 
-__all__ = ["Recorder"]
+__all__ = ["IS_ACCELERATED", "Recorder"]
+
+IS_ACCELERATED: Final = HotPath is not None
+"""Whether the logging call is the one in C."""
 
 MAX_SHAPES: Final = 10_000
 """Sets of keys that get a shape of their own; beyond, each metric of a call becomes a record of its own."""
@@ -56,12 +68,15 @@ class Recorder:
         self,
         open_spool: Callable[[], Spool | None],
         on_deferrer: Callable[[DeferredReads], None] = lambda _: None,
+        *,
+        accelerated: bool = True,
     ) -> None:
         """Make the closures.
 
         Args:
             open_spool: Called by the first call of a process that logs, also in a forked child; None if no spool can be had.
             on_deferrer: Told of the deferred reads when the first value on an accelerator is logged.
+            accelerated: Whether to use the C extension where there is one.
         """
         self.spool: Spool | None = None
         self.deferrer: DeferredReads | None = None
@@ -76,6 +91,19 @@ class Recorder:
         self._is_open = False
         self._latest_write: Write = _refuse
         self.log_metrics, self.log_metric, self._attach = _bind(self)
+        if HotPath is not None and accelerated:
+            self._go_through(HotPath)
+
+    def _go_through(self, hot_path: type[HotPath]) -> None:
+        """Put the C path before the closures, which do what it leaves."""
+        hot = hot_path(self._shapes, self._singles, self.log_metrics, self.log_metric, _refuse)
+        attach_closures = self._attach
+
+        def attach(write: Write) -> None:
+            attach_closures(write)
+            hot.attach(write)
+
+        self.log_metrics, self.log_metric, self._attach = hot.log_metrics, hot.log_metric, attach
 
     def attach(self, write: Write) -> None:
         """A new segment is active (`Spool.on_switch`)."""

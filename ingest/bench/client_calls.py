@@ -14,6 +14,7 @@ Units: nanoseconds where a name ends in _ns, else seconds.
 
 from __future__ import annotations
 
+import inspect
 import os
 import resource
 import tempfile
@@ -163,6 +164,7 @@ def _measure_ingest(orders: CallOrders) -> dict[str, Any]:
     result["sender_cpu_per_million"] = (others + children.ru_utime + children.ru_stime) / points * 1e6
     result["points"] = points
     result["run_id"] = run.info.run_id
+    result["in_c"] = inspect.isbuiltin(run.log_metrics)
     result["stats"] = asdict(run.stats())
     result["spool_bytes"] = sum(
         file.stat().st_size for file in Path(orders.spool_dir).rglob("*") if file.is_file()

@@ -18,14 +18,14 @@ from ingest_client._spool import Spool
 from ingest_schema.errors import BadKey, BadStep, BadTime, BadValue
 
 
-@pytest.fixture
-def recorder(tmp_path):
-    recorder = make(tmp_path, 1 << 26)
+@pytest.fixture(params=[True, False], ids=["C", "Python"])
+def recorder(request, tmp_path):
+    recorder = make(tmp_path, 1 << 26, accelerated=request.param)
     yield recorder
     recorder.spool.dispose(delete=True)
 
 
-def make(root, max_bytes):
+def make(root, max_bytes, *, accelerated=True):
     made = Recorder(
         lambda: Spool(
             root,
@@ -36,7 +36,8 @@ def make(root, max_bytes):
             on_switch=made.attach,
             wake=lambda: None,
             warn=lambda cause, message: None,
-        )
+        ),
+        accelerated=accelerated,
     )
     made.open()
     return made
