@@ -1,5 +1,5 @@
 # Everything a newcomer types. Each target makes .venv and installs what it needs by itself, and again only after
-# pyproject.toml, constraints.txt or the C extension changed. Needed beforehand: make and Python 3.11 or newer.
+# pyproject.toml, constraints.txt or an extension in C changed. Needed beforehand: make and Python 3.11 or newer.
 #
 #   PYTHON=python3.13  another interpreter           ARGS="…"  more arguments for the program that a target runs
 #   KEEP=0             make demo exits when it is done      VENV=…     another place for the environment
@@ -52,6 +52,7 @@ distclean: clean
 # ------------------------------------------------------------------------------------------------- the environment
 # One environment, one stamp for each set of extras. pip adds to what is there, so the sets share what they share.
 
+EXTENSIONS    := client/ingest_client/_hot.c ingest/store/_weave.c
 EXTRAS_server := server
 EXTRAS_lint   := dev
 EXTRAS_test   := dev,torch
@@ -61,7 +62,7 @@ NOTE_lint     := linters, types and the service
 NOTE_test     := test tools, the service and PyTorch (large: up to some gigabytes, once)
 NOTE_demo     := the service and PyTorch (large: up to some gigabytes, once)
 
-$(VENV)/.installed-%: pyproject.toml constraints.txt hatch_build.py client/ingest_client/_hot.c $(BIN)/python
+$(VENV)/.installed-%: pyproject.toml constraints.txt hatch_build.py $(EXTENSIONS) $(BIN)/python
 	@echo 'Installing $(NOTE_$*) into $(VENV) …'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS_$*)]'
 	@touch $@

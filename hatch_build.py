@@ -1,7 +1,7 @@
-"""Compile the logging call (`client/ingest_client/_hot.c`) while a wheel or an editable install is built.
+"""Compile the two hot places while a wheel or an editable install is built: the logging call and the rows for COPY.
 
-Optional: without a C compiler, or with INGEST_NO_EXTENSION=1, the wheel is a pure one and the client's Python does the
-same work, a few times slower (docs/decisions.md, "The logging call in C").
+Optional: without a C compiler, or with INGEST_NO_EXTENSION=1, the wheel is a pure one and Python does the same work, a
+few times slower (docs/decisions.md, "The logging call in C", "Rows for COPY are woven in C").
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE: Final = Path("client/ingest_client/_hot.c")
+SOURCES: Final = (Path("client/ingest_client/_hot.c"), Path("ingest/store/_weave.c"))
 FLAGS: Final = (
     "-O2",
     "-fPIC",
@@ -30,7 +30,7 @@ FLAGS: Final = (
 COMPILE_TIMEOUT: Final = 120.0
 
 
-class CompileHotPath(BuildHookInterface[Any]):
+class CompileExtensions(BuildHookInterface[Any]):
     """Hatch's custom build hook."""
 
     PLUGIN_NAME = "custom"
@@ -41,14 +41,15 @@ class CompileHotPath(BuildHookInterface[Any]):
         if self.target_name != "wheel" or os.environ.get("INGEST_NO_EXTENSION"):
             return
         root = Path(self.root)
-        library = root / SOURCE.with_suffix(sysconfig.get_config_var("EXT_SUFFIX") or ".so")
-        problem = compile_extension(root / SOURCE, library)
-        if problem is None:
-            build_data["pure_python"] = False
-            build_data["infer_tag"] = True
-            build_data["artifacts"].append(f"/{library.relative_to(root).as_posix()}")
-        else:
-            self.app.display_warning(f"the logging call stays pure Python: {problem}")
+        for source in SOURCES:
+            library = root / source.with_suffix(sysconfig.get_config_var("EXT_SUFFIX") or ".so")
+            problem = compile_extension(root / source, library)
+            if problem is None:
+                build_data["pure_python"] = False
+                build_data["infer_tag"] = True
+                build_data["artifacts"].append(f"/{library.relative_to(root).as_posix()}")
+            else:
+                self.app.display_warning(f"{source.stem} stays pure Python, and slower: {problem}")
 
 
 def compile_extension(source: Path, library: Path) -> str | None:

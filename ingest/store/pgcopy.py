@@ -7,15 +7,14 @@ each column an int32 length and that many bytes, -1 for NULL; all big-endian; a 
 the server's source) is: int32 dimensions, int32 "has nulls", uint32 type of the elements, int32 size, int32 lower
 bound, then the elements as columns are.
 
-A row of `metric_chunks` is laid out as head (run, writer, seq), key, scalars, arrays. Only the key's length varies
-freely, so heads and tails are built as structured arrays and woven together with the keys by one join.
+A row of `metric_chunks` is laid out as head (run, writer, seq), key, scalars, arrays. Heads and scalars are built as
+structured arrays; weaving all four together is done in C where `_weave` was built, else by one join.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -24,6 +23,13 @@ import numpy.typing as npt
 
 from ingest.store.points import PointTable
 from ingest.store.summaries import Summaries
+
+try:
+    from ingest.store._weave import weave
+except ImportError:  # built without a C compiler
+    _CAN_WEAVE = False
+else:
+    _CAN_WEAVE = True
 
 __all__ = [
     "CHUNK_COLUMNS",
@@ -47,34 +53,38 @@ _SCALARS: Final = (
     ("first_value", ">f8"), ("last_value", ">f8"), ("sum_value", ">f8"), ("n", ">i4"), ("non_finite", ">i4"),
 )  # fmt: skip
 _EXTREMES: Final = (("min_value", ">f8"), ("max_value", ">f8"), ("min_step", ">i8"), ("max_step", ">i8"))
-_ARRAYS: Final = (("steps", ">i8", INT8_OID), ("times_ms", ">i8", INT8_OID), ("values", ">f8", FLOAT8_OID))
+_ARRAYS: Final = (("steps", ">i8"), ("times_ms", ">i8"), ("values", ">f8"))
 
 CHUNK_COLUMNS: Final = (
     "run_id", "writer_id", "seq", "key",
-    *(name for name, _ in (*_SCALARS, *_EXTREMES)), *(name for name, _, _ in _ARRAYS),
+    *(name for name, _ in (*_SCALARS, *_EXTREMES)), *(name for name, _ in _ARRAYS),
 )  # fmt: skip
 """The columns of `chunk_rows`, in order."""
-
-_UNIFORM_MAX_POINTS: Final = 32
-_UNIFORM_MIN_ROWS: Final = 8
-"""Rows of equal length are built as one matrix where that is faster than slices (measured: 0.3 against 0.6 µs a row at
-10 points, 1.6 against 0.8 µs at 100)."""
 
 Structured = npt.NDArray[np.void]
 
 
-def chunk_rows(table: PointTable, summaries: Summaries, *, slice_bytes: int = 512 * 1024) -> Iterator[bytes]:
+def chunk_rows(
+    table: PointTable, summaries: Summaries, *, slice_bytes: int = 512 * 1024, accelerated: bool = True
+) -> Iterator[bytes]:
     """The rows of `metric_chunks` for each chunk, as pieces of about `slice_bytes`, without header and trailer.
 
     Lazily: PostgreSQL reads one piece while the next is built, and the whole never stands in memory.
+
+    Args:
+        accelerated: Whether to use the C extension where there is one.
     """
     heads = _heads(table)
-    tails = _scalar_blocks(table, summaries)
+    scalars = _scalar_blocks(table, summaries)
     row_bytes = table.counts * 36 + 400
     slice_of = np.cumsum(row_bytes) // slice_bytes
     cuts = [0, *(np.flatnonzero(np.diff(slice_of)) + 1).tolist(), table.chunk_count]
+    columns = (table.counts, table.starts, table.steps, table.times_ms, table.values)
     for begin, end in pairwise(cuts):
-        yield from _slice_rows(table, heads, tails, begin, end)
+        if _CAN_WEAVE and accelerated:
+            yield weave(heads, table.keys, scalars, *columns, begin, end)
+        else:
+            yield _woven_rows(table, heads[begin:end], scalars, range(begin, end))
 
 
 def keyed_rows(heads: Structured, keys: Sequence[bytes], tails: Structured) -> bytes:
@@ -141,71 +151,20 @@ def _scalar_blocks(table: PointTable, summaries: Summaries) -> list[bytes]:
     return rows
 
 
-def _slice_rows(
-    table: PointTable, heads: Structured, scalars: list[bytes], begin: int, end: int
-) -> Iterator[bytes]:
-    counts = table.counts[begin:end]
-    small = counts <= _UNIFORM_MAX_POINTS
-    sizes, frequencies = np.unique(counts[small], return_counts=True)
-    uniform_sizes = sizes[frequencies >= _UNIFORM_MIN_ROWS]
-    is_uniform = np.isin(counts, uniform_sizes)
-    # Pieces of one metric stand in order: those cut at MAX_CHUNK_POINTS first, the short remainder after them.
-    if not is_uniform.all():
-        yield _sliced_rows(table, heads, scalars, (np.flatnonzero(~is_uniform) + begin).tolist())
-    for size in uniform_sizes.tolist():
-        yield _uniform_rows(table, heads, scalars, np.flatnonzero(counts == size) + begin, size)
-
-
-def _uniform_rows(
-    table: PointTable, heads: Structured, scalars: list[bytes], chunks: npt.NDArray[np.intp], size: int
-) -> bytes:
-    """Rows of chunks that all have `size` points."""
-    points = table.starts[chunks][:, np.newaxis] + np.arange(size)
-    arrays = np.empty(len(chunks), _arrays_template(size).dtype)
-    arrays[:] = _arrays_template(size)
-    for name, _, _ in _ARRAYS:
-        arrays[name]["element"] = getattr(table, name)[points]
-    ids = chunks.tolist()
-    parts: list[bytes] = [b""] * (4 * len(ids))
-    parts[0::4] = _as_bytes(heads[chunks])
-    parts[1::4] = [table.keys[i] for i in ids]
-    parts[2::4] = [scalars[i] for i in ids]
-    parts[3::4] = _as_bytes(arrays)
-    return b"".join(parts)
-
-
-@lru_cache(maxsize=_UNIFORM_MAX_POINTS)
-def _arrays_template(size: int) -> Structured:
-    """One row's three arrays of `size` elements with everything but the elements filled in."""
-    fields: list[tuple[Any, ...]] = []
-    for name, kind, _ in _ARRAYS:
-        fields += [
-            ("header_of_" + name, "V24"),
-            (name, [("length", ">i4"), ("element", kind)], (size,)),
-        ]
-    template = np.zeros(1, dtype=fields)
-    for name, _, oid in _ARRAYS:
-        template["header_of_" + name] = np.frombuffer(_array_header(oid, size), "V24")
-        template[name]["length"] = 8
-    template.flags.writeable = False
-    return template
-
-
 def _array_header(oid: int, size: int) -> bytes:
     return struct.pack(">iiiiii", 20 + 12 * size, 1, 0, oid, size, 1)
 
 
-def _sliced_rows(table: PointTable, heads: Structured, scalars: list[bytes], chunks: list[int]) -> bytes:
-    """Rows of chunks of any size: elements of all chunks as three long columns, cut where a chunk begins."""
+def _woven_rows(table: PointTable, heads: Structured, scalars: list[bytes], chunks: range) -> bytes:
+    """What `weave` does where it was not built: elements of all chunks as three long columns, cut where a chunk begins."""
     low = int(table.starts[chunks[0]])
     high = int(table.starts[chunks[-1]] + table.counts[chunks[-1]])
-    steps, times_ms, values = (_elements(getattr(table, name)[low:high], kind) for name, kind, _ in _ARRAYS)
-    head_of = _as_bytes(heads[chunks])
+    steps, times_ms, values = (_elements(getattr(table, name)[low:high], kind) for name, kind in _ARRAYS)
     starts = ((table.starts[chunks] - low) * 12).tolist()
     sizes = table.counts[chunks].tolist()
     headers = {size: (_array_header(INT8_OID, size), _array_header(FLOAT8_OID, size)) for size in set(sizes)}
     parts: list[bytes | memoryview] = []
-    for i, head, start, size in zip(chunks, head_of, starts, sizes, strict=True):
+    for i, head, start, size in zip(chunks, _as_bytes(heads), starts, sizes, strict=True):
         ints, floats = headers[size]
         end = start + 12 * size
         parts += (

@@ -38,7 +38,7 @@ class PointTable:
 
     batches: Sequence[Batch]
     batch_of: npt.NDArray[np.intp]
-    keys: Sequence[bytes]
+    keys: list[bytes]
     counts: Int64s
     starts: Int64s
     steps: Int64s

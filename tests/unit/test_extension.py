@@ -1,4 +1,4 @@
-"""The C extension is built wherever it can be, and nothing but speed is missing where it can't."""
+"""The C extensions are built wherever they can be, and nothing but speed is missing where it can't."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 from ingest_client._recorder import IS_ACCELERATED
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "client" / "ingest_client" / "_hot.c"
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +28,23 @@ def build() -> ModuleType:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-def test_an_environment_with_a_compiler_has_the_extension():
+def test_an_environment_with_a_compiler_has_the_extensions():
     """Else CI would test only half of the logging call, and look green."""
     assert IS_ACCELERATED, "install again: pip install -e ."
+    assert importlib.util.find_spec("ingest.store._weave"), "install again: pip install -e ."
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-def test_it_compiles_without_a_warning(build, tmp_path, monkeypatch):
+def test_they_compile_without_a_warning(build, tmp_path, monkeypatch):
     monkeypatch.setenv("CC", "cc -Werror")
-    assert build.compile_extension(SOURCE, tmp_path / "hot.so") is None
-    assert [path.name for path in tmp_path.iterdir()] == ["hot.so"]
+    for source in build.SOURCES:
+        assert build.compile_extension(ROOT / source, tmp_path / f"{source.stem}.so") is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["_hot.so", "_weave.so"]
 
 
 def test_without_a_compiler_the_reason_is_told_and_nothing_is_left(build, tmp_path, monkeypatch):
     monkeypatch.setenv("CC", str(tmp_path / "no-such-compiler"))
-    assert "no-such-compiler" in build.compile_extension(SOURCE, tmp_path / "hot.so")
+    assert "no-such-compiler" in build.compile_extension(ROOT / build.SOURCES[0], tmp_path / "hot.so")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -57,7 +58,7 @@ def test_a_pure_wheel_logs_as_well(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
     probe = (
-        "import ingest; from ingest_client._recorder import IS_ACCELERATED; assert not IS_ACCELERATED\n"
+        "import ingest, importlib.util; from ingest_client._recorder import IS_ACCELERATED; assert not IS_ACCELERATED\n"
         "run = ingest.start_run(); run.log_metrics({'a': 1.0}, 1); run.log_metrics({'a': 2.0}, 2)\n"
         "assert run.stats().accepted_num == 2; run.end()"
     )

@@ -40,7 +40,7 @@ def read(data: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def rows_of(batches: list[Batch], **more: int) -> list[dict[str, Any]]:
+def rows_of(batches: list[Batch], **more: Any) -> list[dict[str, Any]]:
     table = PointTable.of(batches)
     return read(HEADER + b"".join(chunk_rows(table, summarize(table), **more)) + TRAILER)
 
@@ -55,13 +55,13 @@ points = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(points, min_size=1, max_size=3), st.sampled_from([1, 4_000, 10**9]))
-def test_rows_hold_the_points_bit_for_bit(groups, slice_bytes):
+@given(st.lists(points, min_size=1, max_size=3), st.sampled_from([1, 4_000, 10**9]), st.booleans())
+def test_rows_hold_the_points_bit_for_bit(groups, slice_bytes, accelerated):
     batches = [Batch.of_points(uuid.uuid4(), uuid.uuid4(), i + 1, group) for i, group in enumerate(groups)]
 
     rows = {
         (row["run_id"], row["writer_id"], row["seq"], row["key"]): row
-        for row in rows_of(batches, slice_bytes=slice_bytes)
+        for row in rows_of(batches, slice_bytes=slice_bytes, accelerated=accelerated)
     }
 
     for batch in batches:
@@ -77,16 +77,32 @@ def test_rows_hold_the_points_bit_for_bit(groups, slice_bytes):
     assert not rows
 
 
-@pytest.mark.parametrize("size", [1, 32, 33, 200])
-def test_rows_of_equal_length_and_single_rows_are_built_alike(size):
-    """Eight or more short rows of equal length take another way than the rest; nobody may see a difference."""
-    run, writer = uuid.uuid4(), uuid.uuid4()
-    pts = [(f"k{k}", i - 5, i * 7, k + i / 3) for k in range(20) for i in range(size)]
-    together = rows_of([Batch.of_points(run, writer, 1, pts)])
-    apart = [
-        rows_of([Batch.of_points(run, writer, 1, [p for p in pts if p[0] == f"k{k}"])])[0] for k in range(20)
-    ]
-    assert sorted(together, key=lambda row: row["key"]) == sorted(apart, key=lambda row: row["key"])
+@settings(max_examples=200, deadline=None)
+@given(st.lists(points, min_size=1, max_size=3), st.sampled_from([1, 4_000, 10**9]))
+def test_both_ways_of_weaving_give_the_same_bytes(groups, slice_bytes):
+    table = PointTable.of(
+        [Batch.of_points(uuid.uuid4(), uuid.uuid4(), i + 1, group) for i, group in enumerate(groups)]
+    )
+    summaries = summarize(table)
+    in_c, in_numpy = (
+        [*chunk_rows(table, summaries, slice_bytes=slice_bytes, accelerated=way)] for way in (True, False)
+    )
+    assert in_c == in_numpy
+
+
+def test_weaving_never_reads_beyond_its_columns():
+    """The caller's lengths are not believed: what does not fit is an error before the first byte."""
+    weave = pytest.importorskip("ingest.store._weave").weave
+    heads, one = bytes(58 * 2), np.ones(2, np.int64)
+    good: list[Any] = [heads, [b"a", b"b"], [b"", b""], one, np.arange(2), one, one, one, 0, 2]
+    assert len(weave(*good)) == 2 * (58 + 1 + 3 * 36)
+    for place, bad in [
+        (0, heads[:-1]), (1, [b"a"]), (1, [b"a", "b"]), (2, [b""]), (3, one[:1]), (3, one * 3), (3, -one),
+        (3, np.array([1, 2**62])), (4, np.arange(2) + 1), (4, np.arange(2) - 1), (4, one * -(2**63)),
+        (5, one[:1]), (6, one[:1]), (7, one[:1]), (8, -1), (8, 3), (9, 3),
+    ]:  # fmt: skip
+        with pytest.raises((ValueError, TypeError)):
+            weave(*good[:place], bad, *good[place + 1 :])
 
 
 def test_without_a_finite_value_the_extremes_are_null():
