@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from ingest.artifacts.library import Artifacts
+from ingest.artifacts.opening import open_artifacts
 from ingest.auth import Authenticator
 from ingest.live.hub import Hub
 from ingest.migrations import SchemaState, check_schema
@@ -48,15 +50,17 @@ class Services:
     reads: Reads
     charts: Charts
     hub: Hub
+    artifacts: Artifacts
     user_sql: UserSql | None
     """None without a reader role; reader_access says why."""
     lifecycle: Lifecycle
 
     async def drain(self) -> None:
-        """Refuse new batches and wait until the accepted ones are committed. The caller brings the time-out."""
+        """Refuse what is new; commit accepted batches, finish files on their way in. The caller brings the time-out."""
         self.lifecycle.is_draining = True
         self.hub.close()
         await self.intake.drain()
+        await self.artifacts.drain()
 
     def free_disk_bytes(self) -> int | None:
         """Room left where this machine keeps data; None when the directory does not exist."""
@@ -128,6 +132,15 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
                 )
             ),
             hub=await stack.enter_async_context(Hub.open(database_url)),
+            artifacts=await stack.enter_async_context(
+                open_artifacts(
+                    settings.artifact_location,
+                    settings.artifact_options,
+                    mode=settings.artifact_mode,
+                    transfers_num=settings.artifact_transfers,
+                    upload_ttl=settings.artifact_upload_ttl,
+                )
+            ),
             user_sql=None
             if reader_access.url is None
             else UserSql(reader_access.url, connections=settings.sql_connections),

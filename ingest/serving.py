@@ -18,6 +18,7 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
+from ingest.artifacts.errors import StoreMisconfigured
 from ingest.compaction.worker import upkeep
 from ingest.migrations import MigrationError
 from ingest.postgres import PostgresError
@@ -77,7 +78,14 @@ def run(main: Coroutine[Any, Any, int]) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             code = runner.run(main)
-        except* (PostgresError, StoreError, MigrationError, NoToken, CannotListen) as group:
+        except* (
+            PostgresError,
+            StoreError,
+            StoreMisconfigured,
+            MigrationError,
+            NoToken,
+            CannotListen,
+        ) as group:
             for error in _leaves(group):
                 logger.error("%s", error)  # noqa: TRY400  # foreseen: the message is enough
     return code

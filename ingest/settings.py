@@ -118,14 +118,32 @@ class DatabaseSettings(BaseModel):
     Unset: the role that `ingest migrate` made."""
     data_dir: UserPath = Field(default_factory=lambda: Path(platformdirs.user_data_path("ingest")))
     """Holds the bundled PostgreSQL, and the artifacts by default."""
-    artifact_root: str | None = None
-    """Directory or URL under which artifacts are stored. Unset: `artifacts` in the data directory."""
     postgres_user: str | None = None
     """Operating system user that runs the bundled PostgreSQL when the service runs as root."""
     postgres_options: dict[str, str] = Field(default_factory=dict)
     """PostgreSQL settings that override ours for the bundled server, such as {"shared_buffers": "1GB"}."""
     database_wait: float = Field(default=60.0, ge=0, le=3600)
     """Seconds to go on trying when PostgreSQL can't be reached at start."""
+
+
+class ArtifactSettings(BaseModel):
+    """Where files of runs and models lie, and how they get there; docs/artifacts.md."""
+
+    model_config = _GROUP
+
+    artifact_root: str | None = None
+    """Directory or URL (`s3://`, `gs://`, `az://`, `sftp://`) under which artifacts are stored. Unset: `artifacts` in the
+    data directory."""
+    artifact_options: dict[str, str] = Field(default_factory=dict, repr=False)
+    """How to reach a root that is a URL, such as {"endpoint": "http://minio:9000"}; what is not given comes from the usual
+    variables of that store."""
+    artifact_mode: Literal["proxied", "direct"] = "proxied"
+    """`proxied`: files pass through the service. `direct`: MLflow's clients are told the store's own address and use it with
+    credentials of their own; object stores only."""
+    artifact_transfers: int = Field(default=32, ge=1, le=1024)
+    """Files on their way in, and as many on their way out, through one process at once; each takes a few pieces of memory."""
+    artifact_upload_ttl: float = Field(default=86_400.0, ge=60, le=30 * 86_400)
+    """Seconds without a new byte after which an unfinished upload is swept."""
 
 
 class LimitSettings(BaseModel):
@@ -187,6 +205,7 @@ class LogSettings(BaseModel):
 GROUPS: Mapping[str, type[BaseModel]] = {
     "server": ServerSettings,
     "database": DatabaseSettings,
+    "artifacts": ArtifactSettings,
     "limits": LimitSettings,
     "sql": SqlSettings,
     "upkeep": UpkeepSettings,
@@ -195,7 +214,14 @@ GROUPS: Mapping[str, type[BaseModel]] = {
 
 
 class Settings(
-    ServerSettings, DatabaseSettings, LimitSettings, SqlSettings, UpkeepSettings, LogSettings, BaseSettings
+    ServerSettings,
+    DatabaseSettings,
+    ArtifactSettings,
+    LimitSettings,
+    SqlSettings,
+    UpkeepSettings,
+    LogSettings,
+    BaseSettings,
 ):
     """All settings of one service. Constructing it reads no environment; `load_settings` does."""
 

@@ -20,6 +20,10 @@ def serve(
     ] = None,
     data_dir: DataDir = None,
     artifact_root: Annotated[str | None, typer.Option(help="Directory or URL for artifacts.")] = None,
+    artifact_mode: Annotated[
+        str | None,
+        typer.Option(help="proxied, or direct: MLflow's clients write to the store themselves [proxied]."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that serve requests [1].")] = None,
     allowed_hosts: Annotated[
         str | None, typer.Option(help="Host names that requests may carry, separated by commas.")
@@ -53,6 +57,7 @@ def serve(
         reader_database_url=reader_database_url,
         data_dir=data_dir,
         artifact_root=artifact_root,
+        artifact_mode=artifact_mode,
         workers=workers,
         allowed_hosts=allowed_hosts,
         require_token=require_token,

@@ -14,6 +14,7 @@ from http import HTTPStatus
 import orjson
 from aiohttp import web
 
+from ingest.artifacts import errors as artifacts
 from ingest.store.errors import Contention, ContentRefused, DatabaseUnavailable, NotFound, QueryRefused
 
 CONTENT_TYPE = "application/problem+json"
@@ -108,12 +109,42 @@ def problem_of(error: BaseException) -> Problem:
             )
         case ContentRefused():
             return Problem(422, "content_refused", str(error))
+        case artifacts.ArtifactError():
+            return _of_artifacts(error)
         case TimeoutError():
             return retry_later("timeout", "The request took too long and was given up.")
         case _:
             return Problem(
                 500, "internal_error", "The service failed; its log has the cause under this request_id."
             )
+
+
+_ARTIFACTS: Mapping[type[artifacts.ArtifactError], tuple[int, str, str | None]] = {
+    artifacts.UnsafePath: (
+        400,
+        "path_refused",
+        "a path is relative, with / between names; docs/artifacts.md has the rules",
+    ),
+    artifacts.ArtifactUnknown: (404, "not_found", None),
+    artifacts.IsDirectory: (409, "is_directory", "list it, or get it as artifacts.zip?path=…"),
+    artifacts.PathTaken: (409, "path_taken", "choose another name, or delete what is there first"),
+    artifacts.ContentDiffers: (422, "sha256_mismatch", None),
+    artifacts.SizeDiffers: (422, "size_mismatch", None),
+    artifacts.UploadUnknown: (404, "upload_unknown", None),
+    artifacts.PartRefused: (422, "part_refused", None),
+    artifacts.PartsMissing: (409, "parts_missing", "send them, then complete again"),
+    artifacts.TooManyFiles: (422, "too_many_files", "take a directory at a time: path=…"),
+    artifacts.TooManyTransfers: (429, "too_many_transfers", None),
+    artifacts.Unsupported: (501, "not_supported", None),
+    artifacts.StoreFull: (507, "store_full", "make room, then send the file again"),
+    artifacts.StoreUnavailable: (503, "store_unavailable", None),
+}
+
+
+def _of_artifacts(error: artifacts.ArtifactError) -> Problem:
+    status, code, hint = _ARTIFACTS.get(type(error), (500, "internal_error", None))
+    headers = {"Retry-After": "2"} if status in {429, 503} else {}
+    return Problem(status, code, f"{error}.", hint=hint, headers=headers)
 
 
 def _of_http_exception(error: web.HTTPException) -> Problem:

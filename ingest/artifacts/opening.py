@@ -1,0 +1,90 @@
+"""From the setting `artifact_root` to a store. The one place that knows all kinds of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import unquote, urlsplit
+
+from ingest.artifacts.errors import ArtifactError, StoreMisconfigured
+from ingest.artifacts.library import Artifacts
+from ingest.artifacts.store import Store
+
+__all__ = ["open_artifacts", "open_store"]
+
+logger = logging.getLogger(__name__)
+
+SWEEP_PAUSE: Final = 3600.0
+"""Seconds between two looks for unfinished uploads."""
+
+
+def open_store(root: str, options: Mapping[str, str]) -> Store:
+    """The store at this root.
+
+    Args:
+        root: A directory, or a URL: file, s3, gs, az, sftp.
+        options: The setting `artifact_options`.
+
+    Raises:
+        StoreMisconfigured: Names the setting and what is wrong. That a remote store does not answer is no error yet.
+    """
+    del options
+    scheme = urlsplit(root).scheme.lower() if "://" in root else ""
+    match scheme:
+        case "" | "file":
+            from ingest.artifacts.local import LocalStore
+
+            return LocalStore(_directory(root) if scheme else Path(root).expanduser().absolute())
+        case _:
+            raise StoreMisconfigured(
+                f"artifact_root: {scheme}:// is no kind of store; take a directory, s3://, gs://, az:// or sftp://"
+            )
+
+
+def _directory(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc not in {"", "localhost"} or not parts.path.startswith("/"):
+        raise StoreMisconfigured("artifact_root: a file URL has the form file:///directory")
+    return Path(unquote(parts.path))
+
+
+@asynccontextmanager
+async def open_artifacts(
+    root: str,
+    options: Mapping[str, str],
+    *,
+    mode: Literal["proxied", "direct"],
+    transfers_num: int,
+    upload_ttl: float,
+) -> AsyncIterator[Artifacts]:
+    """The artifacts at this root for as long as the block, and what sweeps it."""
+    store = open_store(root, options)
+    try:
+        if mode == "direct" and store.uri is None:
+            raise StoreMisconfigured(
+                "artifact_mode: direct works only where artifact_root is s3://, gs:// or az://"
+            )
+        sweeping = asyncio.create_task(_sweep_now_and_then(store, upload_ttl), name="artifact-sweeper")
+        try:
+            yield Artifacts(store, transfers_num=transfers_num, direct=mode == "direct")
+        finally:
+            sweeping.cancel()
+            await asyncio.wait((sweeping,))
+    finally:
+        await store.close()
+
+
+async def _sweep_now_and_then(store: Store, upload_ttl: float) -> None:
+    """For ever. Every process does it: two that meet find less to do."""
+    while True:
+        try:
+            if swept := await store.sweep(older_than=upload_ttl):
+                logger.info("swept %d unfinished uploads from %s", swept, store.name)
+        except ArtifactError as error:
+            logger.warning("unfinished uploads could not be swept: %s", error)
+        await asyncio.sleep(SWEEP_PAUSE * random.uniform(0.8, 1.2))
