@@ -45,7 +45,8 @@ CONFIG_FILE_NAME = "ingest.toml"
 CLIENT_VARIABLES = frozenset(
     ENV_PREFIX + name
     for name in (
-        "TRACKING_URI", "TOKEN", "TLS_CA", "SPOOL_DIR", "SPOOL_MAX_BYTES", "MODE", "MAX_AGE", "SHUTDOWN_TIMEOUT",
+        "TRACKING_URI", "TOKEN", "TLS_CA", "SPOOL_DIR", "SPOOL_MAX_BYTES", "ARTIFACT_SPOOL_MAX_BYTES",
+        "MODE", "MAX_AGE", "SHUTDOWN_TIMEOUT",
         "EXPERIMENT_NAME", "EXPERIMENT_ID", "RUN_ID",
     )
 )  # fmt: skip

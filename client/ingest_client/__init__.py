@@ -4,6 +4,7 @@ A logging call writes one record into a memory-mapped spool and returns; a threa
 exactly once, whenever the service is there. Training scripts import it as `ingest`.
 
     start_run, end_run, log_metrics …   the fluent face, with MLflow's names (`_fluent`)
+    log_artifact, log_image …           files, texts, figures, pictures, tables (`_artifacts_fluent`); `artifacts` reads them
     Run                                 what start_run returns; thread-safe (`_run`)
     AsyncClient                         the asyncio twin (`_aio`)
     search_runs                         runs by a filter, as a DataFrame (`_search`)
@@ -19,7 +20,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from ingest_client import artifacts
     from ingest_client._aio import AsyncClient, AsyncRun
+    from ingest_client._artifacts_fluent import (
+        get_artifact_uri,
+        log_artifact,
+        log_artifacts,
+        log_dict,
+        log_figure,
+        log_image,
+        log_table,
+        log_text,
+    )
     from ingest_client._fluent import (
         Experiment,
         active_run,
@@ -44,19 +56,33 @@ if TYPE_CHECKING:
     from ingest_client._settings import Settings
     from ingest_client._stats import Stats
     from ingest_client._sync import SpoolReport, sync_spool
-    from ingest_client.errors import ClientError, RunAlreadyActive, SearchFailed
+    from ingest_client.artifacts import FileInfo, download_artifacts, list_artifacts
+    from ingest_client.errors import (
+        ArtifactError,
+        ArtifactNotFound,
+        BadPath,
+        ClientError,
+        ModelError,
+        RunAlreadyActive,
+        SearchFailed,
+    )
     from ingest_schema.errors import BadKey, BadStep, BadText, BadTime, BadValue, SchemaError
 
 __all__ = [
+    "ArtifactError",
+    "ArtifactNotFound",
     "AsyncClient",
     "AsyncRun",
     "BadKey",
+    "BadPath",
     "BadStep",
     "BadText",
     "BadTime",
     "BadValue",
     "ClientError",
     "Experiment",
+    "FileInfo",
+    "ModelError",
     "Run",
     "RunAlreadyActive",
     "RunInfo",
@@ -66,15 +92,26 @@ __all__ = [
     "SpoolReport",
     "Stats",
     "active_run",
+    "artifacts",
     "create_experiment",
+    "download_artifacts",
     "end_run",
     "flush",
+    "get_artifact_uri",
     "get_tracking_uri",
     "last_active_run",
+    "list_artifacts",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
+    "log_image",
     "log_metric",
     "log_metrics",
     "log_param",
     "log_params",
+    "log_table",
+    "log_text",
     "search_runs",
     "set_experiment",
     "set_tag",
@@ -87,6 +124,17 @@ __all__ = [
 _SOURCES: Final = {
     "ingest_schema.errors": ("BadKey", "BadStep", "BadText", "BadTime", "BadValue", "SchemaError"),
     "ingest_client._aio": ("AsyncClient", "AsyncRun"),
+    "ingest_client._artifacts_fluent": (
+        "get_artifact_uri",
+        "log_artifact",
+        "log_artifacts",
+        "log_dict",
+        "log_figure",
+        "log_image",
+        "log_table",
+        "log_text",
+    ),
+    "ingest_client.artifacts": ("FileInfo", "download_artifacts", "list_artifacts"),
     "ingest_client._fluent": (
         "Experiment",
         "active_run",
@@ -111,12 +159,25 @@ _SOURCES: Final = {
     "ingest_client._settings": ("Settings",),
     "ingest_client._stats": ("Stats",),
     "ingest_client._sync": ("SpoolReport", "sync_spool"),
-    "ingest_client.errors": ("ClientError", "RunAlreadyActive", "SearchFailed"),
+    "ingest_client.errors": (
+        "ArtifactError",
+        "ArtifactNotFound",
+        "BadPath",
+        "ClientError",
+        "ModelError",
+        "RunAlreadyActive",
+        "SearchFailed",
+    ),
 }
+
+_MODULES: Final = ("artifacts",)
+"""Modules that are public by their own names, also as `import ingest.artifacts`."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for (PEP 562); from then on it is an ordinary global."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     for module, names in _SOURCES.items():
         if name in names:
             value = getattr(import_module(module), name)

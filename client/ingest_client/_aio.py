@@ -5,11 +5,13 @@ It uses the same spool and the same sender thread; nothing here blocks the event
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from ingest_client import _lifetime
+from ingest_client._artifacts_spool import Keep
 from ingest_client._identity import RunInfo
 from ingest_client._run import Run
 from ingest_client._settings import Settings
@@ -48,6 +50,22 @@ class AsyncRun:
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """As `Run.set_tags`."""
         self.run.set_tags(tags)
+
+    async def log_artifact(
+        self, local_path: str | os.PathLike[str], artifact_path: str | None = None, *, keep: Keep = "copy"
+    ) -> None:
+        """As `Run.log_artifact`; the copying is done in a thread."""
+        import asyncio
+
+        await asyncio.to_thread(self.run.log_artifact, local_path, artifact_path, keep=keep)
+
+    async def log_artifacts(
+        self, local_dir: str | os.PathLike[str], artifact_path: str | None = None, *, keep: Keep = "copy"
+    ) -> None:
+        """As `Run.log_artifacts`; the copying is done in a thread."""
+        import asyncio
+
+        await asyncio.to_thread(self.run.log_artifacts, local_dir, artifact_path, keep=keep)
 
     def stats(self) -> Stats:
         """As `Run.stats`."""
@@ -150,15 +168,15 @@ class AsyncClient:
         deadline = loop.time() + (self.settings.shutdown_timeout if timeout is None else timeout)
         for run in self._runs:
             run.end()
-        senders = [run.run.sender for run in self._runs if run.run.sender is not None]
-        for sender in senders:
-            sender.hurry()
-        while any(s.is_worth_waiting(_lifetime.UNREACHABLE_PATIENCE) for s in senders):
+        deliverers = _lifetime.deliverers([run.run for run in self._runs])
+        for deliverer in deliverers:
+            deliverer.hurry()
+        while any(d.is_worth_waiting(_lifetime.UNREACHABLE_PATIENCE) for d in deliverers):
             if loop.time() >= deadline:
                 break
             await asyncio.sleep(_POLL)
-        for sender in senders:
-            sender.was_given_up = not sender.is_complete
+        for deliverer in deliverers:
+            deliverer.was_given_up = not deliverer.is_complete
         return all(run.run.is_delivered for run in self._runs)
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The directory of one writer's spool: how it comes into being, who owns it, how it goes.
+"""The directory of one writer's spool, of metrics or of artifacts: how it comes into being, who owns it, how it goes.
 
 A process owns a spool as long as it holds a flock on the file `lock` in it; the kernel lets go when the process dies.
 """
@@ -14,6 +14,7 @@ from typing import Final
 from uuid import UUID
 
 __all__ = [
+    "ARTIFACTS_PREFIX",
     "LOCK_NAME",
     "META_NAME",
     "SHAPES_NAMES",
@@ -22,6 +23,9 @@ __all__ = [
     "remove_spool",
     "write_all",
 ]
+
+ARTIFACTS_PREFIX: Final = "artifacts-"
+"""A spool of artifacts lies beside those of metrics, `<root>/<run_id>/artifacts-<id>`: no id of a writer starts so."""
 
 LOCK_NAME: Final = "lock"
 META_NAME: Final = "meta.json"
@@ -57,10 +61,10 @@ def remove_spool(directory: Path) -> None:
         directory.parent.rmdir()
 
 
-def make_directory(root: Path, run_id: UUID, writer_id: UUID) -> tuple[Path, int]:
-    """The locked directory. Locked under a name that no sweep looks at, then renamed: it is never seen unlocked."""
-    final = root / run_id.hex / writer_id.hex
-    hidden = final.with_name(f".new-{writer_id.hex}")
+def make_directory(root: Path, run_id: UUID, name: str) -> tuple[Path, int]:
+    """The locked directory `<root>/<run_id>/<name>`. Locked under a name that no sweep looks at, then renamed: it is never seen unlocked."""
+    final = root / run_id.hex / name
+    hidden = final.with_name(f".new-{name}")
     for attempt in range(5):
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)

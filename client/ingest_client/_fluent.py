@@ -223,7 +223,7 @@ def log_metric(
         step: 0 if not given.
         synchronous: True waits until the service has it, up to `Run.flush`'s time-out.
     """
-    run = _active_or_new()
+    run = active_or_new()
     run.log_metric(key, value, 0 if step is None else step, timestamp)
     if synchronous:
         run.flush()
@@ -236,7 +236,7 @@ def log_metrics(
     timestamp: int | None = None,
 ) -> None:
     """Log one value for each of several metrics to the active run. See `log_metric` and `Run.log_metrics`."""
-    run = _active_or_new()
+    run = active_or_new()
     run.log_metrics(metrics, 0 if step is None else step, timestamp)
     if synchronous:
         run.flush()
@@ -244,22 +244,22 @@ def log_metrics(
 
 def log_param(key: str, value: Any) -> Any:
     """Log one param to the active run; see `Run.log_param`. Returns the value."""
-    return _active_or_new().log_param(key, value)
+    return active_or_new().log_param(key, value)
 
 
 def log_params(params: Mapping[str, Any]) -> None:
     """Log several params to the active run; see `Run.log_param`."""
-    _active_or_new().log_params(params)
+    active_or_new().log_params(params)
 
 
 def set_tag(key: str, value: Any) -> None:
     """Set one tag of the active run; see `Run.set_tag`."""
-    _active_or_new().set_tag(key, value)
+    active_or_new().set_tag(key, value)
 
 
 def set_tags(tags: Mapping[str, Any]) -> None:
     """Set several tags of the active run; see `Run.set_tag`."""
-    _active_or_new().set_tags(tags)
+    active_or_new().set_tags(tags)
 
 
 def flush(timeout: float = 30.0) -> bool:
@@ -278,7 +278,8 @@ def flush(timeout: float = 30.0) -> bool:
 # --- which run --------------------------------------------------------------------------------------------------------
 
 
-def _active_or_new() -> Run:
+def active_or_new() -> Run:
+    """The active run; one is started if there is none."""
     own = _stack.get()
     if own and own[-1].is_active:
         return own[-1]

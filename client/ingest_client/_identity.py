@@ -33,6 +33,11 @@ class RunInfo:
         return self.run_id
 
     @property
+    def artifact_uri(self) -> str:
+        """Where the run's artifacts are, as `download_artifacts` takes it."""
+        return f"runs:/{self.run_id}"
+
+    @property
     def experiment_id(self) -> str:
         """The experiment as `start_run` takes it: until the service has made it, its name stands for its id."""
         return str(self.experiment)

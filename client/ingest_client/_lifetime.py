@@ -18,12 +18,23 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
+    from ingest_client._artifacts_queue import ArtifactQueue
     from ingest_client._run import Run
+    from ingest_client._settings import Settings
 
-__all__ = ["finish", "forget_active", "live_runs", "on_end", "register", "status_of", "writer_opened"]
+__all__ = [
+    "deliverers",
+    "finish",
+    "forget_active",
+    "live_runs",
+    "on_end",
+    "register",
+    "status_of",
+    "writer_opened",
+]
 
 UNREACHABLE_PATIENCE: Final = 0.5
 """Seconds that the exit waits where connections are refused: two attempts."""
@@ -31,7 +42,25 @@ UNREACHABLE_PATIENCE: Final = 0.5
 _CHILD_TIMEOUT: Final = 2.0
 """Seconds that a multiprocessing child waits for its tail; its parent adopts what is left."""
 
+
+class Deliverer(Protocol):
+    """What an exit waits for: the sender of a run's points, and the queue of its artifacts."""
+
+    was_given_up: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """Everything is settled."""
+
+    def hurry(self) -> None:
+        """Retry sooner from now on."""
+
+    def is_worth_waiting(self, unreachable_for: float) -> bool:
+        """Whether more may still be delivered."""
+
+
 _runs: list[Run] = []
+_queues: list[ArtifactQueue] = []  # of runs that are not of this process
 _on_end: list[Callable[[Run], None]] = []
 _is_installed = False
 _exit_status = "FINISHED"
@@ -48,6 +77,23 @@ def register(run: Run) -> None:
 def live_runs() -> list[Run]:
     """Runs of this process that have not ended or are not fully delivered."""
     return [run for run in _runs if not run.is_delivered]
+
+
+def register_queue(queue: ArtifactQueue) -> None:
+    """This process adds artifacts to a run that is not its own."""
+    _install()
+    _queues.append(queue)
+
+
+def live_queues() -> list[ArtifactQueue]:
+    """Artifacts for runs that are not of this process, where some wait."""
+    return [queue for queue in _queues if not queue.is_complete]
+
+
+def deliverers(runs: list[Run]) -> list[Deliverer]:
+    """Everything that delivers for these runs."""
+    senders: list[Deliverer] = [run.sender for run in runs if run.sender is not None]
+    return senders + [run.artifacts for run in runs if run.artifacts is not None]
 
 
 def on_end(callback: Callable[[Run], None]) -> None:
@@ -86,38 +132,51 @@ def finish(status: str, timeout: float | None = None) -> None:
         status: For runs that have not ended.
         timeout: Seconds; the longest shutdown_timeout of the runs if not given.
     """
-    runs = live_runs()
-    if not runs:
+    runs, queues = live_runs(), live_queues()
+    if not runs and not queues:
         return
     for run in runs:
         with contextlib.suppress(
             Exception
         ):  # an exit goes on whatever happens; the spool has what was logged
             run.end(status)
-    senders = [run.sender for run in runs if run.sender is not None]
-    for sender in senders:
-        sender.hurry()
-    deadline = time.monotonic() + (
-        max(r.settings.shutdown_timeout for r in runs) if timeout is None else timeout
-    )
+    waiting = [*deliverers(runs), *queues]
+    settings = [run.settings for run in runs] + [queue.settings for queue in queues]
+    for deliverer in waiting:
+        deliverer.hurry()
+    deadline = time.monotonic() + (max(s.shutdown_timeout for s in settings) if timeout is None else timeout)
     with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: wait no longer
-        while time.monotonic() < deadline and any(s.is_worth_waiting(UNREACHABLE_PATIENCE) for s in senders):
+        while time.monotonic() < deadline and any(d.is_worth_waiting(UNREACHABLE_PATIENCE) for d in waiting):
             time.sleep(0.01)
-    for sender in senders:
-        sender.was_given_up = not sender.is_complete
+    for deliverer in waiting:
+        deliverer.was_given_up = not deliverer.is_complete
     _say_what_is_left(runs)
+    for queue in queues:
+        if not queue.is_complete:
+            _say(
+                f"{queue.counts().spooled_num:,} artifacts of run {queue.run_id.hex} wait",
+                str(queue.directory),
+                queue.settings,
+            )
 
 
 def _say_what_is_left(runs: list[Run]) -> None:
     left = [run for run in runs if not run.is_delivered and run.spool_dir is not None]
     if not left:
         return
-    waiting = sum(run.stats().spooled_num for run in left)
+    stats = [run.stats() for run in left]
+    waiting = f"{sum(s.spooled_num for s in stats):,} points"
+    if artifacts := sum(s.artifacts_spooled_num for s in stats):
+        waiting += f" and {artifacts:,} artifacts"
     root = os.path.dirname(os.path.dirname(left[0].spool_dir or ""))
     runs_text = f"run {left[0].id.hex}" if len(left) == 1 else f"{len(left)} runs"
+    _say(f"{waiting} of {runs_text} wait", root, left[0].settings)
+
+
+def _say(what: str, root: str, settings: Settings) -> None:
     with contextlib.suppress(Exception):
         sys.stderr.write(
-            f"ingest: {waiting:,} points of {runs_text} wait in {root} for {left[0].settings.tracking_uri};"
+            f"ingest: {what} in {root} for {settings.tracking_uri};"
             f" the next run delivers them, or: ingest sync {root}\n"
         )
 
@@ -179,3 +238,4 @@ def _after_fork_in_child() -> None:
         run.after_fork_in_child()
     # None of them is this process's to end. One that logs here comes back as a writer (writer_opened).
     _runs.clear()
+    _queues.clear()

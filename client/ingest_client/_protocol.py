@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Gap", "Outcome", "Refused", "Retry", "Stored", "outcome_of"]
+__all__ = [
+    "Gap",
+    "Outcome",
+    "Refused",
+    "Retry",
+    "Stored",
+    "hint_for",
+    "json_object",
+    "outcome_of",
+    "retry_after",
+]
 
 PERMANENT_CODES: Final = frozenset({"batch_malformed", "batch_refused", "batch_too_large"})
 
@@ -71,7 +81,7 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, seq: int) -
         body: The whole body, or as much as the transport was willing to read.
         seq: The number that was sent.
     """
-    document = _json_object(body)
+    document = json_object(body)
     if status == 200:
         if document.get("status") in {"stored", "repeated"} and document.get("seq") == seq:
             listed = document.get("rejected")
@@ -85,13 +95,19 @@ def outcome_of(status: int, headers: Mapping[str, str], body: bytes, seq: int) -
     expected = document.get("expected_seq")
     if status == 409 and code == "sequence_gap" and type(expected) is int and 0 < expected < 2**63:
         return Gap(expected)
-    hint = _HINTS.get(status)
+    hint = hint_for(status)
     return Retry(
-        f"http_{status}", f"{message} ({hint})" if hint else message, _retry_after(headers.get("retry-after"))
+        f"http_{status}", f"{message} ({hint})" if hint else message, retry_after(headers.get("retry-after"))
     )
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def hint_for(status: int) -> str | None:
+    """What to do about an answer that is no success, where that can be said."""
+    return _HINTS.get(status)
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object that a body holds; an empty one if it holds something else."""
     import json
 
     try:
@@ -101,7 +117,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _retry_after(text: str | None) -> float | None:
+def retry_after(text: str | None) -> float | None:
     """Seconds; the form with a date (RFC 9110, section 10.2.3) is not used by the service and is ignored."""
     try:
         seconds = float(text or "")

@@ -31,12 +31,21 @@ from ingest_schema.ids import parse_id
 if TYPE_CHECKING:
     from ingest_client._transport import Transport
 
-__all__ = ["DeadSpool", "SpoolReport", "deliver", "find_spools", "sweep", "sweep_in_background"]
+__all__ = [
+    "DeadSpool",
+    "SpoolReport",
+    "deliver",
+    "directories",
+    "find_spools",
+    "read_meta",
+    "sweep",
+    "sweep_in_background",
+]
 
 
 @dataclass(slots=True)
 class SpoolReport:
-    """What became of one spool."""
+    """What became of one spool: a writer's points, or a process's artifacts of a run (`artifacts-…`)."""
 
     directory: str
     run_id: str
@@ -48,6 +57,8 @@ class SpoolReport:
     rejected_points: int = 0
     damaged_bytes: int = 0
     batches: int = 0
+    uploaded_artifacts: int = 0
+    rejected_artifacts: int = 0
     error: str | None = None
     refusals: dict[str, int] = field(default_factory=dict)
 
@@ -105,14 +116,14 @@ class DeadSpool:
 
 def find_spools(root: Path, run_id: UUID | None = None) -> Iterator[tuple[Path, UUID, UUID]]:
     """All spools below a folder, oldest run first, as directory, run id and writer id."""
-    for run_directory in sorted(_directories(root)):
+    for run_directory in sorted(directories(root)):
         try:
             run = parse_id(run_directory.name)
         except ValueError:
             continue
         if run_id is not None and run != run_id:
             continue
-        for directory in sorted(_directories(run_directory)):
+        for directory in sorted(directories(run_directory)):
             with contextlib.suppress(ValueError):
                 yield directory, run, parse_id(directory.name)
 
@@ -162,7 +173,7 @@ def deliver(
         report.status = "in_use"
         return report
     try:
-        report.tracking_uri = _meta(directory).get("tracking_uri")
+        report.tracking_uri = read_meta(directory).get("tracking_uri")
         if tracking_uri is not None and report.tracking_uri not in {None, tracking_uri}:
             report.status = "other_service"
             return report
@@ -210,8 +221,13 @@ def _deliver_claimed(
     report.refusals = dict(delivery.refusals)
 
 
-def sweep_in_background(root: Path, open_transport: Callable[[], Transport], tracking_uri: str) -> None:
-    """Look once per process and service for orphans below a folder, on a daemon thread of its own."""
+def sweep_in_background(
+    root: Path,
+    open_transport: Callable[[], Transport],
+    tracking_uri: str,
+    sweep_artifacts: Callable[[Transport], object],
+) -> None:
+    """Look once per process and service for orphans below a folder, on a daemon thread of its own; for artifacts after points."""
     if (str(root), tracking_uri) in _swept:
         return
     _swept.add((str(root), tracking_uri))
@@ -221,6 +237,7 @@ def sweep_in_background(root: Path, open_transport: Callable[[], Transport], tra
         # Whatever goes wrong: the orphans stay where they are, for the next sweep.
         with contextlib.suppress(Exception), contextlib.closing(transport):
             sweep(root, transport.post_batch, tracking_uri=tracking_uri)
+            sweep_artifacts(transport)
 
     with contextlib.suppress(RuntimeError):  # no more threads
         threading.Thread(target=work, name="ingest-sweep", daemon=True).start()
@@ -244,7 +261,8 @@ def _open_readonly(directory: Path, serial: int) -> Segment:
     return Segment(path, mapped, size, serial)
 
 
-def _meta(directory: Path) -> dict[str, Any]:
+def read_meta(directory: Path) -> dict[str, Any]:
+    """What the owner of a spool left about where it goes; empty if that is damaged."""
     try:
         meta = json.loads((directory / META_NAME).read_bytes())
     except (OSError, ValueError):
@@ -252,7 +270,8 @@ def _meta(directory: Path) -> dict[str, Any]:
     return meta if isinstance(meta, dict) else {}
 
 
-def _directories(root: Path) -> list[Path]:
+def directories(root: Path) -> list[Path]:
+    """The visible directories in a folder."""
     try:
         return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
     except OSError:

@@ -10,6 +10,7 @@ does not log starts nothing. Only the process that started a run ends it.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
 from ingest_client import _lifetime
+from ingest_client._artifacts import ArtifactMethods
 from ingest_client._bell import Bell
 from ingest_client._identity import RunInfo, user_name, writer_body
 from ingest_client._record import encode_event_record
@@ -33,6 +35,7 @@ from ingest_schema.ids import new_id
 from ingest_schema.values import check_key, check_text
 
 if TYPE_CHECKING:
+    from ingest_client._artifacts_queue import ArtifactQueue
     from ingest_client._tensors import DeferredReads
 
 __all__ = ["Run", "RunInfo"]
@@ -43,7 +46,7 @@ _EVENT_TEXT_BYTES: Final = 1024 * 1024
 warn = Warner()
 
 
-class Run:
+class Run(ArtifactMethods):
     """One run, as seen by the process that logs to it. Made by `start_run`.
 
     Attributes:
@@ -82,6 +85,8 @@ class Run:
         self._status = "RUNNING"
         self._bell = Bell()
         self._sender: Sender | None = None
+        self._artifacts: ArtifactQueue | None = None
+        self._artifacts_lock = threading.RLock()
         self._recorder = Recorder(self._open_spool, self._set_deferrer)
         self.log_metrics = self._recorder.log_metrics
         self.log_metric = self._recorder.log_metric
@@ -156,17 +161,29 @@ class Run:
             (see `stats`). What is on its way stays in the spool and is delivered whatever happens.
         """
         deadline = time.monotonic() + timeout
-        deferrer, sender = self._recorder.deferrer, self._sender
+        deferrer, sender, artifacts = self._recorder.deferrer, self._sender, self._artifacts
+        mark = artifacts.mark() if artifacts is not None else 0
         if deferrer is not None and not deferrer.wait(timeout):
             return False
         if self._recorder.spool is not None and sender is not None:
             left = max(0.0, deadline - time.monotonic())
             if not sender.is_complete and not sender.wait_for(self._recorder.spool.head(), left):
                 return False
+        if artifacts is not None and not artifacts.wait_for(mark, max(0.0, deadline - time.monotonic())):
+            return False
         return self.has_lost_nothing()
 
     def ask_flush(self) -> Callable[[], bool]:
-        """Hurry the sender, and return a function that says whether all that was logged before is settled."""
+        """Hurry the delivery, and return a function that says whether all that was logged before is settled."""
+        artifacts = self._artifacts
+        are_points_settled = self._ask_sender()
+        if artifacts is None:
+            return are_points_settled
+        mark = artifacts.mark()
+        artifacts.ask()
+        return lambda: are_points_settled() and artifacts.has_settled(mark)
+
+    def _ask_sender(self) -> Callable[[], bool]:
         spool, sender, deferrer = self._recorder.spool, self._sender, self._recorder.deferrer
         if spool is None or sender is None:
             return lambda: True
@@ -186,9 +203,10 @@ class Run:
         return lambda: sender.has_settled(head)
 
     def has_lost_nothing(self) -> bool:
-        """Whether no point of this run was rejected or dropped so far."""
+        """Whether no point and no artifact of this run was rejected or dropped so far."""
         stats = self.stats()
-        return not (stats.rejected_num or stats.dropped_num)
+        lost_artifacts = stats.artifacts_rejected_num or stats.artifacts_dropped_num
+        return not (stats.rejected_num or stats.dropped_num or lost_artifacts)
 
     def stats(self) -> Stats:
         """Counters of this run in this process; their law is in `Stats`. Cheap unless gigabytes wait in the spool."""
@@ -204,6 +222,7 @@ class Run:
         if deferrer is not None:
             spooled += deferrer.pending_num
         dropped_num = sum(dropped.values())
+        counts = self._artifacts.counts() if self._artifacts is not None else None
         return Stats(
             accepted_num=acknowledged + spooled + rejected + dropped_num,
             acknowledged_num=acknowledged,
@@ -218,7 +237,8 @@ class Run:
             retries_num=sender.retries if sender else 0,
             spool_bytes=spool_bytes,
             last_ack_ms=sender.last_ack_ms if sender else None,
-            last_error=sender.last_error if sender else None,
+            last_error=(sender.last_error if sender else None) or (counts.last_error if counts else None),
+            **(counts.as_stats() if counts is not None else {}),
         )
 
     def end(self, status: str = "FINISHED", end_time: int | None = None) -> None:
@@ -250,6 +270,8 @@ class Run:
             self._put_event("writer_end", {}, spool)
             spool.close()
         self._bell.ring()
+        if self._artifacts is not None:
+            self._artifacts.close()
 
     def __enter__(self) -> Self:
         return self
@@ -290,7 +312,8 @@ class Run:
     @property
     def is_delivered(self) -> bool:
         """Whether it has ended and everything of it is settled."""
-        return not self.is_active and (self._sender is None or self._sender.is_complete)
+        is_uploaded = self._artifacts is None or self._artifacts.is_complete
+        return not self.is_active and (self._sender is None or self._sender.is_complete) and is_uploaded
 
     @property
     def sender(self) -> Sender | None:
@@ -298,9 +321,33 @@ class Run:
         return self._sender
 
     @property
+    def artifacts(self) -> ArtifactQueue | None:
+        """The artifacts that this process has logged to it; None if there are none."""
+        return self._artifacts
+
+    @property
     def spool_dir(self) -> str | None:
         """Where undelivered records lie."""
         return None if self._recorder.spool is None else str(self._recorder.spool.directory)
+
+    def _artifact_queue(self) -> ArtifactQueue:
+        """The queue of this process, made with the run's first artifact."""
+        with self._artifacts_lock:
+            if self._artifacts is None:
+                from ingest_client._artifacts_queue import ArtifactQueue
+
+                self._recorder.open()  # a forked child becomes a writer, as with its first point
+                self._artifacts = ArtifactQueue(
+                    self.id, self.settings, is_known=lambda: self._is_known, warn=warn
+                )
+                if not self.is_active:
+                    self._artifacts.close()
+            return self._artifacts
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the service has acknowledged the start of the run by this writer."""
+        return self._sender is None or self._sender.batches > 0
 
     # --- one writer per process -------------------------------------------------------------------------------------
 
@@ -389,25 +436,35 @@ class Run:
 
     def _look_for_orphans(self, root: Path) -> None:
         """The service is there: deliver what dead processes have left, too."""
+        from ingest_client._artifacts_recover import sweep_artifacts
         from ingest_client._recover import sweep_in_background
 
         s = self.settings
         sweep_in_background(
-            root, lambda: Transport(s.tracking_uri, token=s.token, ca_file=s.ca_file), s.tracking_uri
+            root,
+            lambda: Transport(s.tracking_uri, token=s.token, ca_file=s.ca_file),
+            s.tracking_uri,
+            lambda transport: sweep_artifacts(root, transport, s, tracking_uri=s.tracking_uri),
         )
 
     def _after_last_batch(self, transport: Transport) -> None:
         """Everything of this writer is stored: take care of what dead children of this run have left."""
         if self._owns_run and self._recorder.spool is not None:
+            from ingest_client._artifacts_recover import sweep_artifacts
             from ingest_client._recover import sweep
 
-            root = self._recorder.spool.directory.parent.parent
-            sweep(root, transport.post_batch, tracking_uri=self.settings.tracking_uri, run_id=self.id)
+            root, uri = self._recorder.spool.directory.parent.parent, self.settings.tracking_uri
+            sweep(root, transport.post_batch, tracking_uri=uri, run_id=self.id)
+            sweep_artifacts(root, transport, self.settings, tracking_uri=uri, run_id=self.id)
         transport.close()
 
     def after_fork_in_child(self) -> None:
         """The child starts clean: it has no spool until it logs, and it does not own the run."""
         spool, self._sender = self._recorder.spool, None
+        artifacts, self._artifacts = self._artifacts, None
+        self._artifacts_lock = threading.RLock()
+        if artifacts is not None:
+            artifacts.abandon()
         self._owns_run = False
         self._bell = Bell()
         self._recorder.deferrer = None

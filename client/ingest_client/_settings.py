@@ -18,6 +18,8 @@ DEFAULT_URI: Final = "http://127.0.0.1:5000"
 
 DEFAULT_SPOOL_BYTES: Final = 4 * 1024**3
 
+DEFAULT_ARTIFACT_SPOOL_BYTES: Final = 32 * 1024**3
+
 _MODES: Final = ("online", "offline")
 
 
@@ -41,6 +43,8 @@ class Settings:
     """INGEST_SPOOL_DIR: where what is logged lies until the service has it."""
     spool_max_bytes: int = DEFAULT_SPOOL_BYTES
     """INGEST_SPOOL_MAX_BYTES: bound on one writer's spool; 4 GiB hold about 10 hours of 1,000 calls with 10 scalars a second."""
+    artifact_spool_max_bytes: int = DEFAULT_ARTIFACT_SPOOL_BYTES
+    """INGEST_ARTIFACT_SPOOL_MAX_BYTES: bound on the artifacts of one run and process that wait in the spool; 32 GiB by default."""
     mode: str = "online"
     """INGEST_MODE: `online`, or `offline` to only spool; `ingest sync` delivers later."""
     max_age: float = 1.0
@@ -63,6 +67,11 @@ class Settings:
                 f"INGEST_SPOOL_MAX_BYTES is {self.spool_max_bytes}; it must be at least 4 MiB (4194304)"
             )
 
+        if self.artifact_spool_max_bytes < 0:
+            raise ValueError(
+                f"INGEST_ARTIFACT_SPOOL_MAX_BYTES is {self.artifact_spool_max_bytes}; it must be 0 or more"
+            )
+
     @classmethod
     def read(
         cls,
@@ -82,6 +91,9 @@ class Settings:
             ca_file=env.get("INGEST_TLS_CA") or None,
             spool_dir=Path(spool).expanduser() if spool else default_spool_dir(env),
             spool_max_bytes=int(_number(env, "INGEST_SPOOL_MAX_BYTES", DEFAULT_SPOOL_BYTES)),
+            artifact_spool_max_bytes=int(
+                _number(env, "INGEST_ARTIFACT_SPOOL_MAX_BYTES", DEFAULT_ARTIFACT_SPOOL_BYTES)
+            ),
             mode=env.get("INGEST_MODE") or "online",
             max_age=_number(env, "INGEST_MAX_AGE", 1.0),
             shutdown_timeout=_number(env, "INGEST_SHUTDOWN_TIMEOUT", 10.0),

@@ -98,7 +98,7 @@ class Spool:
         self._spares: deque[Segment] = deque()
         self.is_closed = False
 
-        self.directory, self._lock_fd = make_directory(root, run_id, writer_id)
+        self.directory, self._lock_fd = make_directory(root, run_id, writer_id.hex)
         try:
             self.cursor = Cursor.create(self.directory)
             (self.directory / META_NAME).write_text(json.dumps(meta))

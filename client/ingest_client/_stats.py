@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Stats"]
 
@@ -12,7 +12,9 @@ __all__ = ["Stats"]
 class Stats:
     """Counters of one run in one process, at one moment.
 
-    The law: accepted_num = acknowledged_num + spooled_num + rejected_num + dropped_num. All five count points.
+    The law: accepted_num = acknowledged_num + spooled_num + rejected_num + dropped_num. All five count points. The same for
+    artifacts: artifacts_accepted_num = artifacts_uploaded_num + artifacts_spooled_num + artifacts_rejected_num +
+    artifacts_dropped_num.
     """
 
     accepted_num: int
@@ -43,3 +45,25 @@ class Stats:
     """Time that the last acknowledgement took."""
     last_error: str | None
     """What went wrong last, if anything did."""
+
+    # Artifacts: 0 for a run that logged none.
+    artifacts_accepted_num: int = 0
+    """Files for which a call that logs artifacts returned; the rows of one call of log_table count as one."""
+    artifacts_uploaded_num: int = 0
+    """Those that the service has, whole, by their SHA-256."""
+    artifacts_spooled_num: int = 0
+    """Those that wait in the spool, or are on their way."""
+    artifacts_rejected_num: int = 0
+    """Those that the service refused for good."""
+    artifacts_dropped_num: int = 0
+    """Those that could not be kept."""
+    artifacts_rejected: Mapping[str, int] = field(default_factory=dict)
+    """artifacts_rejected_num by the service's code, or by no_table and spool_lost."""
+    artifacts_dropped: Mapping[str, int] = field(default_factory=dict)
+    """artifacts_dropped_num by reason: spool_full, disk_full, disk_error, no_spool, after_end."""
+    artifacts_uploaded_bytes: int = 0
+    """Size of those uploaded."""
+    artifacts_retries_num: int = 0
+    """Requests for artifacts that failed and were, or will be, repeated."""
+    artifacts_spool_bytes: int = 0
+    """Disk taken by those that wait."""

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
-from ingest_client._protocol import Outcome
-from ingest_client._recover import SpoolReport, deliver, find_spools
+from ingest_client._artifacts_recover import deliver_artifacts, find_artifact_spools
+from ingest_client._recover import SpoolReport, deliver, find_spools, read_meta
 from ingest_client._settings import DEFAULT_URI, Settings, checked_uri
 from ingest_client._transport import Transport
 
@@ -17,7 +18,8 @@ __all__ = ["SpoolReport", "sync_spool"]
 WORKERS: Final = 4
 """Spools delivered at once; the service groups their commits."""
 
-Post = Callable[[bytes, int], Outcome]
+Spool = tuple[Path, UUID, UUID]
+"""Its directory, the run's id, and the writer's."""
 
 
 def sync_spool(
@@ -39,7 +41,7 @@ def sync_spool(
         on_report: Told of each spool when it is through.
 
     Returns:
-        One report per spool, oldest run first.
+        One report per spool, oldest run first: those of points, then those of artifacts.
 
     Raises:
         ValueError: `tracking_uri` is no address.
@@ -48,32 +50,49 @@ def sync_spool(
     if tracking_uri is not None:
         checked_uri(tracking_uri)
     root = Path(directory) if directory is not None else settings.spool_dir
-    work = list(find_spools(root))
+
+    def open_transport(uri: str) -> Transport:
+        known = uri in {settings.tracking_uri, tracking_uri}
+        return Transport(uri, token=settings.token if known else None, ca_file=settings.ca_file)
+
+    def points(spool: Spool, transport: Transport) -> SpoolReport:
+        return deliver(*spool, transport.post_batch, tracking_uri=None, patience=patience)
+
+    def artifacts(spool: Spool, transport: Transport) -> SpoolReport:
+        return deliver_artifacts(*spool, transport, settings, tracking_uri=None, patience=patience)
+
+    # Points first: the service takes artifacts of runs that it knows.
+    reports: list[SpoolReport] = []
+    for find, deliver_one in ((find_spools, points), (find_artifact_spools, artifacts)):
+        work = [
+            (spool, (tracking_uri or _address(spool[0]) or DEFAULT_URI).rstrip("/")) for spool in find(root)
+        ]
+        reports += _in_parallel(work, deliver_one, open_transport, on_report)
+    return reports
+
+
+def _in_parallel(
+    work: list[tuple[Spool, str]],
+    deliver_one: Callable[[Spool, Transport], SpoolReport],
+    open_transport: Callable[[str], Transport],
+    on_report: Callable[[SpoolReport], object],
+) -> list[SpoolReport]:
+    """Deliver spools to their addresses, several at a time; the reports in the order of the work."""
     reports: list[SpoolReport | None] = [None] * len(work)
     numbers = iter(range(len(work)))
     lock = threading.Lock()
 
     def worker() -> None:
         transports: dict[str, Transport] = {}
-
-        def post_to(uri: str) -> Post:
-            if uri not in transports:
-                known = uri in {settings.tracking_uri, tracking_uri}
-                transports[uri] = Transport(
-                    uri, token=settings.token if known else None, ca_file=settings.ca_file
-                )
-            return transports[uri].post_batch
-
         while True:
             with lock:
                 number = next(numbers, None)
             if number is None:
                 break
-            spool_directory, run_id, writer_id = work[number]
-            uri = (tracking_uri or _address(spool_directory) or DEFAULT_URI).rstrip("/")
-            report = deliver(
-                spool_directory, run_id, writer_id, post_to(uri), tracking_uri=None, patience=patience
-            )
+            spool, uri = work[number]
+            if uri not in transports:
+                transports[uri] = open_transport(uri)
+            report = deliver_one(spool, transports[uri])
             with lock:
                 reports[number] = report
                 on_report(report)
@@ -90,9 +109,7 @@ def sync_spool(
 
 def _address(directory: Path) -> str | None:
     """Where the run of this spool was sent to, if that is still readable."""
-    from ingest_client._recover import _meta
-
-    uri = _meta(directory).get("tracking_uri")
+    uri = read_meta(directory).get("tracking_uri")
     try:
         return checked_uri(uri) if isinstance(uri, str) else None
     except ValueError:

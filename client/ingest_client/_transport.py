@@ -6,7 +6,7 @@ Errors of the network come back as a `Retry` outcome; nothing is raised for them
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -15,14 +15,17 @@ from ingest_client._protocol import Outcome, Retry, outcome_of
 if TYPE_CHECKING:
     import http.client
 
-__all__ = ["Response", "Transport", "is_loopback"]
+__all__ = ["Body", "Response", "Transport", "is_loopback", "retry_of"]
 
 USER_AGENT: Final = "ingest/0.1.0"
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
+_PIECE_BYTES: Final = 256 * 1024
 _COMPRESS_FROM_BYTES: Final = 2048
 _COMPRESSION_LEVEL: Final = 1  # steps and times shrink tenfold at any level; more only costs
 
 Response = tuple[int, Mapping[str, str], bytes]
+Body = bytes | Callable[[], Iterator[bytes]] | None
+"""A function makes the pieces of a body that is not held in memory, anew for each attempt; Content-Length comes with the headers."""
 
 
 class Transport:
@@ -67,33 +70,22 @@ class Transport:
             headers["Content-Encoding"] = "zstd"
         try:
             status, answer_headers, answer = self.request("POST", "/api/v1/batches", body, headers)
-        except ConnectionRefusedError as error:
-            return Retry("connection_refused", f"nobody listens at {self.address}: {error}", unreachable=True)
-        except TimeoutError as error:
-            return Retry("timeout", f"{self.address} did not answer in time: {error}")
         except Exception as error:  # noqa: BLE001 - http.client, ssl and socket raise dozens; all mean: try again
-            unreachable = type(error).__name__ == "gaierror"
-            return Retry(
-                type(error).__name__,
-                f"{self.address}: {type(error).__name__}: {error}",
-                unreachable=unreachable,
-            )
+            return retry_of(error, self.address)
         outcome = outcome_of(status, answer_headers, answer, seq)
         if status == 415 and headers.get("Content-Encoding"):
             self._zstd = None  # an old service or a proxy does not speak zstd: plain from now on
         return outcome
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None
     ) -> Response:
         """One request and its whole answer, up to a bound.
 
         A connection that the service closed while it was idle is opened once more. Raises whatever
         http.client, ssl and socket raise.
         """
-        sent = {"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})}
-        if self._token:
-            sent["Authorization"] = f"Bearer {self._token}"
+        sent = self._headers(headers)
         import http.client
 
         for is_reused in (self._connection is not None, False):
@@ -108,16 +100,62 @@ class Transport:
                 raise
         raise AssertionError("unreachable")
 
-    def _exchange(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Response:
+    def stream(
+        self, path: str, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Mapping[str, str], Generator[bytes]]:
+        """GET something large over a connection of its own: status, headers, and the body in pieces.
+
+        Raises whatever http.client, ssl and socket raise, also while the pieces are taken.
+        """
+        connection = self._open()
+        try:
+            connection.request("GET", self._prefix + path, headers=self._headers(headers))
+            answer = connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+
+        def pieces() -> Generator[bytes]:
+            try:
+                while piece := answer.read(_PIECE_BYTES):
+                    yield piece
+            finally:
+                connection.close()
+
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, pieces()
+
+    def _headers(self, headers: Mapping[str, str] | None) -> dict[str, str]:
+        sent = {"User-Agent": USER_AGENT, "Accept": "application/json", **(headers or {})}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
+        return sent
+
+    def _exchange(self, method: str, path: str, body: Body, headers: dict[str, str]) -> Response:
         connection = self._connection or self._connect()
-        connection.request(method, path, body=body, headers=headers)
-        answer = connection.getresponse()
+        if callable(body):
+            try:
+                connection.request(method, path, body=body(), headers=headers)
+            except (BrokenPipeError, ConnectionResetError) as error:
+                # A service that refuses a body before it has read it answers and closes: its answer may be there.
+                try:
+                    answer = connection.getresponse()
+                except Exception:  # noqa: BLE001 - no answer: the first error is the one that counts
+                    raise error from None
+            else:
+                answer = connection.getresponse()
+        else:
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
         data = answer.read(_MAX_ANSWER_BYTES) if method == "POST" else answer.read()
         if answer.will_close or not answer.isclosed():
             self.close()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, data
 
     def _connect(self) -> http.client.HTTPConnection:
+        self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> http.client.HTTPConnection:
         import http.client
         import socket
 
@@ -134,7 +172,6 @@ class Transport:
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sock.settimeout(self._answer_timeout)
-        self._connection = connection
         return connection
 
     @property
@@ -148,6 +185,16 @@ class Transport:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def retry_of(error: Exception, address: str) -> Retry:
+    """What an error of the network means: try again."""
+    if isinstance(error, ConnectionRefusedError):
+        return Retry("connection_refused", f"nobody listens at {address}: {error}", unreachable=True)
+    if isinstance(error, TimeoutError):
+        return Retry("timeout", f"{address} did not answer in time: {error}")
+    name = type(error).__name__
+    return Retry(name, f"{address}: {name}: {error}", unreachable=name == "gaierror")
 
 
 def is_loopback(host: str) -> bool:

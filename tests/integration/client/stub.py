@@ -20,6 +20,7 @@ from uuid import UUID
 from ingest_schema.errors import BatchMalformed, BatchTooLarge
 from ingest_schema.events import Event
 from ingest_schema.wire import Batch, decode_batch
+from tests.integration.client.artifact_stub import ArtifactStore
 
 Point = tuple[str, int, int, float]
 Answer = tuple[int, dict[str, Any], dict[str, str]]
@@ -35,6 +36,8 @@ class Stub:
         self.batches: list[Batch] = []
         self.requests: list[Batch] = []
         self.headers: list[dict[str, str]] = []
+        self.artifacts = ArtifactStore()
+        self.artifacts.is_known = self.knows_run
         self.last_seq: dict[UUID, int] = {}
         self.misbehave: Misbehave | None = None
         self.delay = 0.0
@@ -54,6 +57,10 @@ class Stub:
     def kinds(self, run_id: UUID | None = None) -> list[str]:
         """Kinds of all events but heartbeats."""
         return [event.kind for event in self.events(run_id) if event.kind != "heartbeat"]
+
+    def knows_run(self, run: str) -> bool:
+        """Whether a start of the run was stored."""
+        return any(event.kind == "run_start" for event in self.events(UUID(run)))
 
     def take(self, batch: Batch) -> Answer:
         """Store the batch as the service would."""
@@ -83,6 +90,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         stub = self.stub
         body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path.startswith("/api/v1/runs/"):
+            return self.serve_artifacts(body)
         if self.headers.get("content-encoding") == "zstd":
             from backports import zstd
 
@@ -111,9 +120,33 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         return None
 
-    def answer(self, answer: Answer) -> None:
+    def do_PUT(self) -> None:
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) == length:  # else the client died in the middle
+            self.serve_artifacts(body)
+
+    def do_DELETE(self) -> None:
+        self.serve_artifacts(b"")
+
+    def do_GET(self) -> None:
+        self.serve_artifacts(b"")
+
+    def serve_artifacts(self, body: bytes) -> None:
+        if not self.path.startswith("/api/v1/runs/"):
+            return self.answer(problem(404, "not_found"))
+        reply = self.stub.artifacts.handle(self.command, self.path, self.headers, body)
+        if isinstance(reply, str):
+            self.close_connection = True
+        elif isinstance(reply, bytes):
+            self.answer((200, {}, {}), reply)
+        else:
+            self.answer(reply)
+        return None
+
+    def answer(self, answer: Answer, content: bytes | None = None) -> None:
         status, document, headers = answer
-        data = json.dumps(document).encode()
+        data = json.dumps(document).encode() if content is None else content
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
