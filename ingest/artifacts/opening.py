@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from ingest.artifacts.errors import ArtifactError, StoreMisconfigured
 from ingest.artifacts.library import Artifacts
 from ingest.artifacts.store import Store
+from ingest.artifacts.uploads import sweep_uploads
 
 __all__ = ["open_artifacts", "open_store"]
 
@@ -69,9 +70,10 @@ async def open_artifacts(
             raise StoreMisconfigured(
                 "artifact_mode: direct works only where artifact_root is s3://, gs:// or az://"
             )
-        sweeping = asyncio.create_task(_sweep_now_and_then(store, upload_ttl), name="artifact-sweeper")
+        artifacts = Artifacts(store, transfers_num=transfers_num, direct=mode == "direct")
+        sweeping = asyncio.create_task(_sweep_now_and_then(artifacts, upload_ttl), name="artifact-sweeper")
         try:
-            yield Artifacts(store, transfers_num=transfers_num, direct=mode == "direct")
+            yield artifacts
         finally:
             sweeping.cancel()
             await asyncio.wait((sweeping,))
@@ -79,12 +81,14 @@ async def open_artifacts(
         await store.close()
 
 
-async def _sweep_now_and_then(store: Store, upload_ttl: float) -> None:
+async def _sweep_now_and_then(artifacts: Artifacts, upload_ttl: float) -> None:
     """For ever. Every process does it: two that meet find less to do."""
     while True:
         try:
-            if swept := await store.sweep(older_than=upload_ttl):
-                logger.info("swept %d unfinished uploads from %s", swept, store.name)
+            swept = await artifacts.store.sweep(older_than=upload_ttl)
+            swept += await sweep_uploads(artifacts, older_than=upload_ttl)
+            if swept:
+                logger.info("swept %d unfinished uploads from %s", swept, artifacts.store.name)
         except ArtifactError as error:
             logger.warning("unfinished uploads could not be swept: %s", error)
         await asyncio.sleep(SWEEP_PAUSE * random.uniform(0.8, 1.2))

@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from ingest.services import Services
-from ingest.web import artifacts, batches, health, mlflow, openapi, reads, search, series, sql, stream
+from ingest.web import (
+    artifacts,
+    batches,
+    health,
+    mlflow,
+    openapi,
+    reads,
+    search,
+    series,
+    sql,
+    stream,
+    uploads,
+)
 from ingest.web.edge import add_common_headers, make_edge
 from ingest.web.hosts import HostRules, own_addresses
 from ingest.web.routes import SERVICES, Route, RouteTable
@@ -21,6 +33,7 @@ ALL_ROUTES: tuple[Route, ...] = (
     *series.ROUTES,
     *stream.ROUTES,
     *artifacts.ROUTES,
+    *uploads.ROUTES,
     *sql.ROUTES,
     *mlflow.ROUTES,
 )

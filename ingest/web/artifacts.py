@@ -13,18 +13,20 @@ from uuid import UUID
 
 from aiohttp import web
 
+from ingest.artifacts.archive import zipped
 from ingest.artifacts.library import Artifacts
-from ingest.artifacts.paths import check_path, check_prefix, join, run_prefix
+from ingest.artifacts.paths import check_path, check_prefix, join, name_of, run_prefix
 from ingest.artifacts.store import Entry, in_order
 from ingest.service.documents import RunInfo, get_info
 from ingest.service.errors import RunUnknown
+from ingest.web.content import content_headers
 from ingest.web.health import json_response
 from ingest.web.problems import Problem, retry_later
 from ingest.web.routes import SERVICES, Query, Route
-from ingest.web.transfers import answer_file, body_of
+from ingest.web.transfers import answer_file, body_of, send
 from ingest_schema.ids import parse_id
 
-__all__ = ["ROUTES", "run_of", "run_to_write"]
+__all__ = ["ROUTES", "announced_sha256", "prefix_of", "run_of", "run_to_write"]
 
 SHA256_HEADER: Final = "Ingest-Sha256"
 MAX_PAGE: Final = 10_000
@@ -123,6 +125,19 @@ async def list_artifacts(request: web.Request) -> web.Response:
     )
 
 
+async def get_archive(request: web.Request) -> web.StreamResponse:
+    """A run's files, or one directory of them, as a zip archive."""
+    directory = check_prefix(request.query.get("path", ""))
+    run = await run_of(request)
+    artifacts = _artifacts(request)
+    name = (name_of(directory) or run.name or run.run_id.hex) + ".zip"
+    response = web.StreamResponse(headers=content_headers(name, may_show=False))
+    async with artifacts.downloading.place():
+        if request.method == "HEAD":
+            return response
+        return await send(request, response, zipped(artifacts.store, join(prefix_of(run), directory)))
+
+
 def _shown(entry: Entry, prefix: str) -> dict[str, Any]:
     shown: dict[str, Any] = {"path": entry.path.removeprefix(prefix + "/"), "is_dir": entry.is_dir}
     if not entry.is_dir:
@@ -160,6 +175,14 @@ ROUTES = (
             Query("limit", "Most entries of one page.", "integer"),
             Query("page_token", "next_page_token of the page before."),
         ),
+    ),
+    Route(
+        "GET",
+        "/api/v1/runs/{run_id}/artifacts.zip",
+        get_archive,
+        access="read",
+        query=(Query("path", "The directory; the run's own if it is not given."),),
+        answer="application/zip",
     ),
     Route("PUT", _PATH, put_artifact, access="write", body="application/octet-stream"),
     Route("GET", _PATH, get_artifact, access="read", answer="application/octet-stream"),
