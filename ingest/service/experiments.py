@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -18,6 +18,7 @@ __all__ = [
     "Experiment",
     "create_experiment",
     "delete_tag",
+    "edit_experiment",
     "get_experiment",
     "get_experiment_by_name",
     "get_experiments",
@@ -82,15 +83,9 @@ async def rename_experiment(db: Database, experiment_id: int, name: str) -> None
 
     async def work(connection: Any) -> None:
         await _lock_active(connection, experiment_id)
-        other = await connection.fetchrow(_SQL["get_by_name"], name)
-        if other is not None and other["experiment_id"] != experiment_id:
-            raise NameTaken(name)
-        await connection.execute(_SQL["rename"], experiment_id, name, _now_ms())
+        await _rename(connection, experiment_id, name)
 
-    try:
-        await db.edit(work)
-    except ContentRefused as error:  # somebody took the name between the two statements
-        raise NameTaken(name) from error
+    await _edit_name(db, work, name)
 
 
 async def set_lifecycle(db: Database, experiment_id: int, stage: Stage) -> None:
@@ -103,11 +98,44 @@ async def set_lifecycle(db: Database, experiment_id: int, stage: Stage) -> None:
     async def work(connection: Any) -> None:
         if await connection.fetchval(_SQL["lock"], experiment_id) in {None, stage}:
             raise ExperimentUnknown(experiment_id)
-        await connection.execute(_SQL["set_lifecycle"], experiment_id, stage, _now_ms())
-        await connection.execute(_SQL["unseal_runs"], experiment_id)
-        await connection.execute(_SQL["set_runs_lifecycle"], experiment_id, stage)
+        await _set_lifecycle(connection, experiment_id, stage)
 
     await db.edit(work)
+
+
+async def edit_experiment(
+    db: Database,
+    experiment_id: int,
+    *,
+    name: str | None,
+    tags: Mapping[str, str | None],
+    lifecycle: Stage | None,
+) -> None:
+    """Change what people change of an experiment, all or nothing: its name, tags (None deletes one), deletion with all runs.
+
+    Raises:
+        ExperimentUnknown, NameTaken: Nothing was changed.
+        ExperimentDeleted: A deleted experiment can be changed only together with its restoration.
+    """
+    kept = {key: value for key, value in tags.items() if value is not None}
+
+    async def work(connection: Any) -> None:
+        before = await connection.fetchval(_SQL["lock"], experiment_id)
+        if before is None:
+            raise ExperimentUnknown(experiment_id)
+        if before == "deleted" and lifecycle != "active" and (name is not None or tags):
+            raise ExperimentDeleted(experiment_id)
+        if lifecycle is not None and lifecycle != before:
+            await _set_lifecycle(connection, experiment_id, lifecycle)
+        if name is not None:
+            await _rename(connection, experiment_id, name)
+        if kept:
+            await connection.execute(_SQL["set_tags"], experiment_id, list(kept), list(kept.values()))
+        for key in tags.keys() - kept.keys():
+            await connection.execute(_SQL["delete_tag"], experiment_id, key)
+        await connection.execute(_SQL["touch"], experiment_id, _now_ms())
+
+    await _edit_name(db, work, name)
 
 
 async def set_tag(db: Database, experiment_id: int, key: str, value: str) -> None:
@@ -131,6 +159,29 @@ async def delete_tag(db: Database, experiment_id: int, key: str) -> None:
         await connection.execute(_SQL["touch"], experiment_id, _now_ms())
 
     await db.edit(work)
+
+
+async def _rename(connection: Any, experiment_id: int, name: str) -> None:
+    other = await connection.fetchrow(_SQL["get_by_name"], name)
+    if other is not None and other["experiment_id"] != experiment_id:
+        raise NameTaken(name)
+    await connection.execute(_SQL["rename"], experiment_id, name, _now_ms())
+
+
+async def _edit_name(db: Database, work: Callable[[Any], Awaitable[None]], name: str | None) -> None:
+    """Do it; where somebody took the name between look and change, say so."""
+    try:
+        await db.edit(work)
+    except ContentRefused as error:
+        if name is None:
+            raise
+        raise NameTaken(name) from error
+
+
+async def _set_lifecycle(connection: Any, experiment_id: int, stage: Stage) -> None:
+    await connection.execute(_SQL["set_lifecycle"], experiment_id, stage, _now_ms())
+    await connection.execute(_SQL["unseal_runs"], experiment_id)
+    await connection.execute(_SQL["set_runs_lifecycle"], experiment_id, stage)
 
 
 async def _lock_active(connection: Any, experiment_id: int) -> None:

@@ -14,7 +14,16 @@ from ingest.service.errors import ExperimentDeleted, ExperimentUnknown, RunIsDel
 from ingest_schema.ids import new_id
 from ingest_schema.sql import load_queries
 
-__all__ = ["NAME_TAG", "PARENT_TAG", "change_tag", "create_run", "delete_tag", "set_lifecycle", "update_run"]
+__all__ = [
+    "NAME_TAG",
+    "PARENT_TAG",
+    "change_tag",
+    "create_run",
+    "delete_tag",
+    "edit_run",
+    "set_lifecycle",
+    "update_run",
+]
 
 NAME_TAG: Final = "mlflow.runName"
 PARENT_TAG: Final = "mlflow.parentRunId"
@@ -74,6 +83,43 @@ async def set_lifecycle(db: Database, run_id: UUID, stage: Literal["active", "de
             raise RunUnknown(run_id)
         await connection.execute(_SQL["unseal"], run_id)
         await connection.execute(_SQL["set_lifecycle"], run_id, stage)
+
+    await db.edit(work)
+
+
+async def edit_run(
+    db: Database,
+    run_id: UUID,
+    *,
+    name: str | None,
+    tags: Mapping[str, str | None],
+    lifecycle: Literal["active", "deleted"] | None,
+) -> None:
+    """Change what people change of a run, all or nothing: its name, tags (None deletes one), deletion.
+
+    Raises:
+        RunUnknown, RunIsDeleted: A deleted run can be changed only together with its restoration.
+    """
+    kept = {key: value for key, value in tags.items() if value is not None}
+    gone = [key for key, value in tags.items() if value is None]
+
+    async def work(connection: Any) -> None:
+        row = await connection.fetchrow(_SQL["lock"], run_id)
+        if row is None:
+            raise RunUnknown(run_id)
+        if row["lifecycle"] == "deleted" and lifecycle != "active" and (name is not None or tags):
+            raise RunIsDeleted(run_id)
+        await connection.execute(_SQL["unseal"], run_id)
+        if lifecycle is not None:
+            await connection.execute(_SQL["set_lifecycle"], run_id, lifecycle)
+        if name is not None:
+            await connection.execute(_SQL["set_name"], run_id, name)
+        if kept:
+            await connection.execute(
+                _WRITE["set_tags"], [run_id] * len(kept), list(kept), list(kept.values())
+            )
+        if gone:
+            await connection.execute(_WRITE["delete_tags"], [run_id] * len(gone), gone)
 
     await db.edit(work)
 

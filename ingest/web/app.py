@@ -10,6 +10,7 @@ from ingest.services import Services
 from ingest.web import (
     artifacts,
     batches,
+    edits,
     health,
     mlflow,
     openapi,
@@ -29,6 +30,7 @@ ALL_ROUTES: tuple[Route, ...] = (
     *openapi.ROUTES,
     *batches.ROUTES,
     *reads.ROUTES,
+    *edits.ROUTES,
     *search.ROUTES,
     *series.ROUTES,
     *stream.ROUTES,
