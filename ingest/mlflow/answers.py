@@ -25,7 +25,8 @@ SERVER_INFO: Final[Mapping[str, Any]] = {
     "artifact_serving_enabled": True,
     "artifacts_presigned_only": False,
 }
-"""False keeps the client at plain uploads and downloads through the service."""
+"""False keeps the client at plain uploads and downloads through the service, which takes any size. URLs of the store itself are
+there for who asks for them; the client would insist on them once it is told, and the store may be out of its reach."""
 
 _STATUSES: Final = frozenset({"RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"})
 

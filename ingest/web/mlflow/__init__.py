@@ -2,14 +2,14 @@
 
     shape        errors in MLflow's form, for every path of MLflow's
     endpoint     from a parser and an action to routes under both prefixes
-    experiments, runs, metrics, searches, probes     the endpoints, by subject
+    experiments, runs, metrics, searches, artifacts, probes     the endpoints, by subject
 
-A further subject (artifacts, logged models, the registry) is a module with a tuple ROUTES, joined below.
+A further subject (logged models, the registry) is a module with a tuple ROUTES, joined below.
 """
 
 from __future__ import annotations
 
-from ingest.web.mlflow import experiments, metrics, probes, runs, searches
+from ingest.web.mlflow import artifacts, experiments, metrics, probes, runs, searches
 from ingest.web.routes import Route
 
 __all__ = ["ROUTES"]
@@ -20,4 +20,5 @@ ROUTES: tuple[Route, ...] = (
     *runs.ROUTES,
     *metrics.ROUTES,
     *searches.ROUTES,
+    *artifacts.ROUTES,
 )

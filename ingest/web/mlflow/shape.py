@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
+from ingest.artifacts.errors import ArtifactUnknown, IsDirectory, PathTaken, UnsafePath, Unsupported
 from ingest.mlflow.errors import MlflowError, already_exists, not_found, refused
 from ingest.mlflow.runs import run_not_found
 from ingest.service.errors import (
@@ -110,8 +111,14 @@ def _mlflow_error(error: BaseException) -> MlflowError | None:
         case DatabaseUnavailable() | Contention() | TimeoutError():
             text = "The database can't be used now; nothing is known to be stored. Send the same again."
             return MlflowError("TEMPORARILY_UNAVAILABLE", text, retry_after=1)
-        case ContentRefused():
+        case ContentRefused() | IsDirectory() | PathTaken():
             return refused(str(error))
+        case UnsafePath():
+            return refused(f"Invalid path: {error.reason}")
+        case ArtifactUnknown():
+            return not_found(f"No such artifact: '{error.path}'")
+        case Unsupported():
+            return MlflowError("NOT_IMPLEMENTED", str(error))
         case _:
             return None
 

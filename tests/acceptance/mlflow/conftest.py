@@ -37,16 +37,17 @@ def stock_python(version: str) -> Path:
     home = platformdirs.user_cache_path("ingest-tests") / tag
     python = home / "bin" / "python"
     complete = home / "complete"
-    if not complete.exists():
+    packages = [f"mlflow-skinny=={version}", "pandas", "pillow"]
+    if not complete.exists() or complete.read_text().split() != packages:
         home.parent.mkdir(parents=True, exist_ok=True)
-        venv.create(home, with_pip=True, clear=True)
-        packages = [f"mlflow-skinny=={version}", "pandas"]
+        if not complete.exists():  # else it lacks what a newer test wants
+            venv.create(home, with_pip=True, clear=True)
         subprocess.run(
             [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
             check=True,
             timeout=540,
         )
-        complete.touch()
+        complete.write_text("\n".join(packages))
     return python
 
 

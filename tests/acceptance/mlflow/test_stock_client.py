@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,3 +74,14 @@ def test_searches(run_stock: RunScript):
 def test_the_command_line(run_stock: RunScript):
     run_stock("commands.py")
     assert "Default" in run_stock("mlflow", "experiments", "search")
+
+
+def test_artifacts(run_stock: RunScript, tmp_path: Path):
+    """Also by the command line, which logs, lists and fetches what the script left."""
+    run_id = run_stock("artifacts.py").split()[-1]
+    (tmp_path / "from-cli.txt").write_text("cli")
+    named = ("--run-id", run_id)
+    run_stock("mlflow", "artifacts", "log-artifact", *named, "-l", "from-cli.txt", "-a", "cli")
+    assert "cli/from-cli.txt" in run_stock("mlflow", "artifacts", "list", *named, "-a", "cli")
+    run_stock("mlflow", "artifacts", "download", *named, "-a", "cli", "-d", str(tmp_path / "down"))
+    assert (tmp_path / "down" / "cli" / "from-cli.txt").read_text() == "cli"

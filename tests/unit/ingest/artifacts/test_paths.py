@@ -33,7 +33,8 @@ ATTACKS = [
 ]  # fmt: skip
 FINE = [
     "a", "a/b.txt", "model/data/model.pth", "ü/日本語/😀.txt", "with space", "100%", "50%25", "a%zz", "%", "a+b", "a?b=c&d", "ab:c",
-    "...", "..a", "a..", ".hidden", "a;b", "~", "-rf", "images/loss%step%0%timestamp%1764256000000%g1b2.png", "é" * 120, "a%2fb", "CON",
+    "...", "..a", "a..", ".hidden", "a;b", "~", "-rf", "images/loss%step%0%timestamp%1764256000000%g1b2.png",
+    "images/loss%step%23%timestamp%1764256000000%g1b2.png", "é" * 120, "a%2fb", "CON",
 ]  # fmt: skip
 
 
