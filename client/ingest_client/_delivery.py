@@ -75,7 +75,7 @@ class Delivery:
         self.refusals: dict[str, int] = {}
         """Points refused for good, by code."""
         self.refused_events = 0
-        """Events refused for good, such as the start in an experiment that does not exist."""
+        """Events refused for good, such as those of a run that was deleted for good."""
         self._limits = limits or BatchLimits()
         self._most_records = self._limits.records
         self._most_points = self._limits.points

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Self, TypeVar
 
-from ingest.store.connections import open_editor_pool, open_reader_pool
+from ingest.store.connections import ACQUIRE_TIMEOUT, open_editor_pool, open_reader_pool, snapshot
 from ingest.store.errors import DATABASE_ERRORS, Contention, translated
 
 __all__ = ["Database"]
@@ -22,8 +22,6 @@ __all__ = ["Database"]
 T = TypeVar("T")
 
 EDIT_CONNECTIONS: Final = 4
-ACQUIRE_TIMEOUT: Final = 10.0
-"""To wait for a free connection: beyond, the caller does better to come again."""
 TRIES: Final = 5
 
 
@@ -84,14 +82,6 @@ class Database:
         rows = await self.fetch(query, *arguments)
         return rows[0] if rows else None
 
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Any]:
+    def snapshot(self) -> AbstractAsyncContextManager[Any]:
         """A connection in a read-only transaction that sees one state of the database throughout."""
-        try:
-            async with (
-                self._readers.acquire(timeout=ACQUIRE_TIMEOUT) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                yield connection
-        except DATABASE_ERRORS as error:
-            raise translated(error) from error
+        return snapshot(self._readers)

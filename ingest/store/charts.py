@@ -29,8 +29,7 @@ from ingest.charts.attempts import Writer, voices
 from ingest.charts.buckets import Borders, even_borders
 from ingest.charts.parts import Indices, Int64s, Parts, unite, with_ties
 from ingest.store.chunks import Chunks, OpenedPoints, Span, TooManyChunks, Wanted, fetch_chunks
-from ingest.store.connections import open_reader_pool
-from ingest.store.errors import DATABASE_ERRORS, translated
+from ingest.store.connections import open_reader_pool, snapshot
 from ingest.store.packs import BLOCK_POINTS, PACK_POINTS
 from ingest_schema.sql import load_queries
 
@@ -143,14 +142,8 @@ class Charts:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[ChartReader]:
         """Several questions to one state of the database."""
-        try:
-            async with (
-                self._pool.acquire() as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                yield ChartReader(connection)
-        except DATABASE_ERRORS as error:
-            raise translated(error) from error
+        async with snapshot(self._pool) as connection:
+            yield ChartReader(connection)
 
 
 class ChartReader:

@@ -20,7 +20,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from ingest.store.effects import START_MISSING_TAG, RunEffects, RunState, attempt_of, collect_effects
+from ingest.store.effects import (
+    START_MISSING_TAG,
+    RunEffects,
+    RunState,
+    attempt_of,
+    collect_effects,
+    experiment_unknown,
+)
 from ingest.store.errors import ContentRefused
 from ingest.store.outcomes import Gap, Outcome, Refused, Rejection, Repeated, Stored
 from ingest.store.pgcopy import CHUNK_COLUMNS, HEADER, TRAILER, chunk_rows
@@ -208,7 +215,7 @@ async def _open_runs(connection: Connection, runs: Sequence[RunEffects]) -> None
     found = {row["run_id"]: row for row in rows}
     created = {run_id for run_id, row in found.items() if row["is_new"]}
     for run in runs:
-        if run.start is None and run.run_id in created:
+        if (run.start is None or run.is_misplaced) and run.run_id in created:
             run.tags.setdefault(START_MISSING_TAG, "true")
     eventful = [run for run in runs if run.events]
     if not eventful:
@@ -255,7 +262,7 @@ def _settle(run: RunEffects, state: RunState, writers: list[dict[str, Any]]) -> 
 
 
 async def _experiment_ids(connection: Connection, runs: Sequence[RunEffects]) -> list[int]:
-    """The experiment of each run, created where a start names one that is not there; 0 (Default) without a start."""
+    """The experiment of each run, created where a start names one that is not there; 0 (Default) where none is known."""
     names = sorted({run.start.experiment for run in runs if run.start and run.start.experiment is not None})
     ids: dict[str, int] = {}
     if names:
@@ -263,27 +270,27 @@ async def _experiment_ids(connection: Connection, runs: Sequence[RunEffects]) ->
         if missing := [name for name in names if name not in ids]:
             await connection.execute(_SQL["create_experiments"], missing, time.time_ns() // 1_000_000)
             ids |= dict(await connection.fetch(_SQL["experiments_by_name"], missing))
-    await _check_experiments(connection, runs)
-    return [
-        0 if run.start is None
-        else ids[run.start.experiment] if run.start.experiment is not None
-        else run.start.experiment_id or 0
-        for run in runs
-    ]  # fmt: skip
+    known = await _known_experiments(connection, runs)
+    found: list[int] = []
+    for run in runs:
+        if run.start is None:
+            found.append(0)
+        elif run.start.experiment is not None:
+            found.append(ids[run.start.experiment])
+        elif (experiment_id := run.start.experiment_id or 0) in known:
+            found.append(experiment_id)
+        else:
+            run.rejected.setdefault(run.start_batch, []).append(experiment_unknown(run.run_id, experiment_id))
+            run.is_misplaced = True
+            found.append(0)
+    return found
 
 
-async def _check_experiments(connection: Connection, runs: Sequence[RunEffects]) -> None:
-    """Refuse a batch whose run_start names an experiment by an id that does not exist."""
-    named = {run.start.experiment_id: run for run in runs if run.start and run.start.experiment_id}
-    if not named:
-        return
-    known = {row["experiment_id"] for row in await connection.fetch(_SQL["known_experiments"], list(named))}
-    for experiment_id, run in named.items():
-        if experiment_id not in known and run.start_batch is not None:
-            raise BatchRefused(
-                run.start_batch,
-                f"run {run.run_id.hex} starts in experiment {experiment_id}, which does not exist",
-            )
+async def _known_experiments(connection: Connection, runs: Sequence[RunEffects]) -> set[int]:
+    """Which of the experiments that starts name by id are there, and stay there until COMMIT."""
+    named = {run.named_experiment for run in runs} - {None, 0}
+    rows = await connection.fetch(_SQL["known_experiments"], list(named)) if named else []
+    return {0, *(row["experiment_id"] for row in rows)}
 
 
 async def _add_params(connection: Connection, runs: Sequence[RunEffects]) -> None:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: one for each lane of writers, a pool for our reads.
+"""Connections to PostgreSQL: one for each lane of writers, a pool for our reads, and snapshots over such a pool.
 
 Every connection sees the schema `ingest` first and has time-outs of its own, so that neither a reader nor a forgotten
 transaction can hurt the write path. TLS, failover hosts and so on are what the URL says (libpq's names).
@@ -8,16 +8,21 @@ Not for pgbouncer in transaction mode: lanes own a temporary table and use prepa
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
 
+from ingest.store.errors import DATABASE_ERRORS, translated
 from ingest_schema.sql import load_queries
 
-__all__ = ["connect_writer", "open_reader_pool"]
+__all__ = ["ACQUIRE_TIMEOUT", "connect_writer", "open_editor_pool", "open_reader_pool", "snapshot"]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds to wait for one connection."""
+ACQUIRE_TIMEOUT: Final = 10.0
+"""Seconds to wait for a free connection of a pool: beyond, the caller does better to come again."""
 COMMIT_TIMEOUT: Final = 60.0
 """Seconds that one commit group may take; a group is a fraction of a second of work."""
 
@@ -97,3 +102,20 @@ async def open_reader_pool(url: str, *, size: int, timeout: float) -> Any:
             "jit": "off",
         },
     )
+
+
+@asynccontextmanager
+async def snapshot(pool: Any) -> AsyncIterator[Any]:
+    """A connection of a reader pool, in a transaction that sees one state of the database throughout.
+
+    Raises:
+        StoreError: Whatever the database raises in the block, translated.
+    """
+    try:
+        async with (
+            pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+    except DATABASE_ERRORS as error:
+        raise translated(error) from error

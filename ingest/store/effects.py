@@ -7,8 +7,9 @@ Events apply in order of arrival: within a batch as logged, batches as they came
     states     starts and ends in order; `next_state` says what each does to the run's status
     writers    what each told of itself; the last telling wins, field by field
 
-A run whose start this service never saw (a database restored from a backup, a custom client) is opened in experiment
-Default with the tag `ingest.start_missing`, so that no point is refused for want of a start.
+A run whose start this service never saw (a database restored from a backup, a custom client), or whose start names an
+experiment by an id that is not there, is opened in experiment Default with the tag `ingest.start_missing`, so that no point is
+refused for want of a start. A wrong id is reported against the batch that brought it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "WriterFacts",
     "attempt_of",
     "collect_effects",
+    "experiment_unknown",
     "param_changed",
 ]
 
@@ -91,7 +93,9 @@ class RunEffects:
     run_id: UUID
     start: RunStart | None = None
     first_seen_ms: int = 0
-    start_batch: int | None = None
+    start_batch: int = 0
+    is_misplaced: bool = False
+    """Its start names an experiment that is not there."""
     events: list[tuple[UUID, Event]] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     param_batches: dict[str, list[int]] = field(default_factory=dict)
@@ -99,10 +103,25 @@ class RunEffects:
     writers: dict[UUID, WriterFacts] = field(default_factory=dict)
     rejected: dict[int, list[Rejection]] = field(default_factory=dict)
 
+    @property
+    def named_experiment(self) -> int | None:
+        """The id that its start names, if it names one."""
+        return None if self.start is None else self.start.experiment_id
+
     def reject_param(self, key: str) -> None:
         """Report the param against every batch that brought it."""
         for index in self.param_batches[key]:
             self.rejected.setdefault(index, []).append(param_changed(key))
+
+
+def experiment_unknown(run_id: UUID, experiment_id: int) -> Rejection:
+    """The report on a start in an experiment that is not there; everything else of the start is applied."""
+    return Rejection(
+        "experiment",
+        str(experiment_id),
+        "experiment_unknown",
+        f"there is no experiment {experiment_id}; run {run_id.hex} is in Default (0), unless it was elsewhere before",
+    )
 
 
 def param_changed(key: str) -> Rejection:

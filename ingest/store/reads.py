@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
-from ingest.store.connections import open_reader_pool
+from ingest.store.connections import open_reader_pool, snapshot
 from ingest.store.errors import DATABASE_ERRORS, NotFound, translated
 from ingest.store.history import PointPage, read_points
 from ingest.store.keys import KeyMatch
@@ -71,18 +71,6 @@ class Reads:
             yield cls(pool)
         finally:
             pool.terminate()
-
-    @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[Any]:
-        """A connection in a read-only transaction that sees one state of the database throughout."""
-        try:
-            async with (
-                self._pool.acquire() as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                yield connection
-        except DATABASE_ERRORS as error:
-            raise translated(error) from error
 
     async def _fetch(self, name: str, *arguments: object) -> list[Row]:
         try:
@@ -143,7 +131,7 @@ class Reads:
 
     async def run(self, run_id: UUID) -> RunDetail:
         """One run with its params, tags and writers."""
-        async with self._snapshot() as connection:
+        async with snapshot(self._pool) as connection:
             run = await connection.fetchrow(_SQL["run"], run_id)
             if run is None:
                 raise _no_run(run_id)
@@ -165,7 +153,7 @@ class Reads:
 
     async def points(self, run_id: UUID, key: str, *, limit: int, page_token: str | None) -> PointPage:
         """Raw points of one series, at most `limit`, in the order of (step, time, value)."""
-        async with self._snapshot() as connection:
+        async with snapshot(self._pool) as connection:
             series = await connection.fetchrow(_SQL["series"], run_id, key)
             if series is not None:
                 return await read_points(connection, run_id, key, limit=limit, page_token=page_token)

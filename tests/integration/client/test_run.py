@@ -150,11 +150,11 @@ def test_a_refused_batch_does_not_hold_up_the_next(settings, stub):
 
 
 def test_a_refused_start_is_counted(settings, stub):
-    """As in an experiment that does not exist: the points are stored, and somebody must be told of the rest."""
+    """Whatever the reason: the points are stored, and somebody must be told of the rest."""
 
     def refuse(stub, batch):
         started = any(event.kind == "run_start" for event in batch.events)
-        return problem(422, "batch_refused", detail="no such experiment") if started else None
+        return problem(422, "batch_refused", detail="no such start") if started else None
 
     stub.misbehave = refuse
     run = Run(settings)

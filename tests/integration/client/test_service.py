@@ -42,6 +42,19 @@ def test_steps_times_and_values_arrive_exactly(service: ServiceProcess, monkeypa
     assert ask(service, "SELECT name, status FROM runs") == [["bits", "FINISHED"]]
 
 
+def test_a_start_in_an_unknown_experiment_keeps_the_points_and_says_so(service, spool_dir, caplog):
+    run = Run(settings_for(service.url, spool_dir), experiment=999)
+    run.log_metric("a", 1.0)
+    assert run.flush(10)  # nothing of what was logged is lost
+    stats = run.stats()
+    run.end()
+    assert (stats.acknowledged_num, stats.rejected_num, stats.rejected_events_num) == (1, 0, 1)
+    assert "there is no experiment 999" in caplog.text
+    assert ask(service, "SELECT experiment FROM runs_wide WHERE run_id IN (SELECT run_id FROM metrics)") == [
+        ["Default"]
+    ]
+
+
 def test_ingest_sync_delivers_what_was_logged_offline(service: ServiceProcess, spool_dir):
     run = Run(settings_for(service.url, spool_dir, INGEST_MODE="offline"))
     for step in range(1000):

@@ -202,20 +202,16 @@ SERIES_THAT_LIE = """
 
 
 async def test_a_refused_batch_does_not_hold_up_the_others(open_writer, db):
-    """Both kinds: one that we can name, and one that only PostgreSQL objects to."""
+    """Not even one that only PostgreSQL objects to, so that nobody knows which it is."""
     await db.execute("ALTER TABLE metric_chunks ADD CHECK (key <> 'guilty')")
     writer, _ = open_writer(1)
-    lost = {"experiment_id": 999, "name": None, "start_time_ms": 0}
-    stray = Batch(run_id=new_id(), writer_id=new_id(), seq=1, sent_ms=0, events=[Event("run_start", 0, lost)])
     guilty = Sender()
     innocent = [Sender() for _ in range(10)]
 
-    batches = [*(s.batch([("a", 1, 1, 1.0)]) for s in innocent), stray, guilty.batch([("guilty", 1, 1, 1.0)])]
-    *good, no_experiment, check_failed = await asyncio.gather(*(commit(writer, batch) for batch in batches))
+    batches = [*(s.batch([("a", 1, 1, 1.0)]) for s in innocent), guilty.batch([("guilty", 1, 1, 1.0)])]
+    *good, check_failed = await asyncio.gather(*(commit(writer, batch) for batch in batches))
 
     assert good == [Stored(1)] * 10
-    assert isinstance(no_experiment, Refused)
-    assert "999" in no_experiment.message
     assert isinstance(check_failed, Refused)
     guilty.seq = 0  # its number is free again
     assert await commit(writer, guilty.batch([("b", 1, 1, 1.0)])) == Stored(1)
@@ -321,3 +317,21 @@ async def test_a_run_whose_start_was_never_seen_is_kept_and_marked(open_writer, 
     assert await commit(open_writer()[0], batch) == Stored(1)
     assert tuple(await db.fetchrow("SELECT experiment_id, start_time_ms FROM runs")) == (0, 77)
     assert await db.fetchval("SELECT key FROM tags") == "ingest.start_missing"
+
+
+async def test_a_start_in_an_experiment_that_is_not_there_loses_nothing(open_writer, db):
+    """The run goes to Default, whole and marked, and its writer is told; a second rank's wrong start moves nothing."""
+    writer, _ = open_writer()
+    run_id = new_id()
+    start = {"experiment_id": 999, "name": "stray", "start_time_ms": 5}
+    events = [Event("run_start", 0, start), Event("params", 0, {"lr": "0.1"})]
+    for rank in range(2):
+        batch = Batch.of_points(run_id, new_id(), 1, [("a", rank, 1, 1.0)], events=events)
+        stored = await commit(writer, batch)
+        assert stored.points == 1
+        assert [(part.key, part.reason) for part in stored.rejected] == [("999", "experiment_unknown")]
+    run = await db.fetchrow("SELECT experiment_id, name, start_time_ms FROM runs")
+    assert tuple(run) == (0, "stray", 5)
+    assert await db.fetchval("SELECT value FROM params") == "0.1"
+    assert await db.fetchval("SELECT key FROM tags") == "ingest.start_missing"
+    assert await db.fetchval("SELECT sum(n) FROM series") == 2

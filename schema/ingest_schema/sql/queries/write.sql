@@ -33,8 +33,8 @@ FROM unnest($1::uuid[], $2::uuid[]) AS b (run_id, writer_id)
 JOIN writers AS w ON w.run_id = b.run_id AND w.writer_id = b.writer_id;
 
 -- name: experiments_by_name
--- $1 name[].
-SELECT name, experiment_id FROM experiments WHERE name = ANY ($1::text[]);
+-- $1 name[]; they stay until COMMIT: a start must not land in an experiment that is deleted for good meanwhile.
+SELECT name, experiment_id FROM experiments WHERE name = ANY ($1::text[]) FOR KEY SHARE;
 
 -- name: create_experiments
 -- $1 name[]; $2 now in ms.
@@ -45,8 +45,8 @@ ORDER BY e.name COLLATE "C"
 ON CONFLICT (name) DO NOTHING;
 
 -- name: known_experiments
--- Those of $1 experiment_id[] that exist.
-SELECT experiment_id FROM experiments WHERE experiment_id = ANY ($1::bigint[]);
+-- Those of $1 experiment_id[] that exist, and do until COMMIT.
+SELECT experiment_id FROM experiments WHERE experiment_id = ANY ($1::bigint[]) FOR KEY SHARE;
 
 -- name: open_runs
 -- Creates runs that are not there, and locks all of them in order, so that whatever else their events change has one
