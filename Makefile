@@ -13,7 +13,7 @@ ARGS   ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:           # two pip at work in one environment break each other
-.PHONY: help demo serve test lint format bench clean distclean
+.PHONY: help demo serve test lint lint-dashboard format bench clean distclean
 
 help:
 	@echo 'make demo    train an example against a service of its own and look at the result (KEEP=0: exit when done)'
@@ -34,6 +34,16 @@ lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory lint-dashboard; \
+	else echo 'no npm here: the types of the dashboard were not checked (CI does)'; fi
+
+# The dashboard needs no build; this checks its JSDoc types.
+lint-dashboard: node_modules/.installed
+	@node_modules/.bin/tsc -p ingest/dashboard/tsconfig.json
+
+node_modules/.installed: package.json package-lock.json
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
 
 format: $(VENV)/.installed-lint
 	@$(BIN)/ruff check --fix-only .

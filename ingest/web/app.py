@@ -10,6 +10,7 @@ from ingest.services import Services
 from ingest.web import (
     artifacts,
     batches,
+    dashboard,
     edits,
     health,
     mlflow,
@@ -38,6 +39,7 @@ ALL_ROUTES: tuple[Route, ...] = (
     *uploads.ROUTES,
     *sql.ROUTES,
     *mlflow.ROUTES,
+    *dashboard.ROUTES,
 )
 """Every route of the service. A module that brings routes joins its list to this one."""
 

@@ -1,0 +1,13 @@
+/**
+ * The one place that names the component library: Preact for components, htm for their markup in template strings.
+ *
+ * Chosen over lit for hooks (state of charts and tables is functions over data, not classes of elements) and for 5 kB.
+ */
+import { h } from "preact";
+import htm from "htm";
+
+/** @type {(strings: TemplateStringsArray, ...values: any[]) => any} */
+export const html = htm.bind(h);
+
+export { Fragment, createContext, createPortal, createRef, h, render } from "preact";
+export { useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";

@@ -1,0 +1,18 @@
+/**
+ * The pages: address, name, module. A page's module is loaded when it is first looked at and exports its component as default;
+ * the component gets the address's parts: `/runs/:runId` gives `{runId}`. The service knows the same addresses (ingest/web/dashboard.py).
+ *
+ * @typedef {object} PageEntry
+ * @property {string} path
+ * @property {string} title
+ * @property {() => Promise<{default: (params: any) => any}>} load
+ * @property {{label: string, key: string}} [nav] its place in the bar at the top; key: pressed after `g`
+ */
+
+/** @type {PageEntry[]} */
+export const PAGES = [
+  { path: "/", title: "Experiments", load: () => import("./pages/experiments.js") },
+  { path: "/experiments", title: "Experiments", load: () => import("./pages/experiments.js"), nav: { label: "Experiments", key: "e" } },
+  { path: "/experiments/:experimentId", title: "Runs", load: () => import("./pages/runs.js") },
+  { path: "/runs", title: "All runs", load: () => import("./pages/runs.js"), nav: { label: "Runs", key: "r" } },
+];
