@@ -4,7 +4,8 @@ A logging call writes one record into a memory-mapped spool and returns; a threa
 exactly once, whenever the service is there. Training scripts import it as `ingest`.
 
     start_run, end_run, log_metrics …   the fluent face, with MLflow's names (`_fluent`)
-    log_artifact, log_image …           files, texts, figures, pictures, tables (`_artifacts_fluent`); `artifacts` reads them
+    log_artifact, log_image …           files, texts, figures, pictures, tables (`_artifacts_fluent`)
+    download_artifacts, load_text …     and back (`_artifacts_access`)
     Run                                 what start_run returns; thread-safe (`_run`)
     AsyncClient                         the asyncio twin (`_aio`)
     search_runs                         runs by a filter, as a DataFrame (`_search`)
@@ -20,8 +21,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from ingest_client import artifacts
     from ingest_client._aio import AsyncClient, AsyncRun
+    from ingest_client._artifacts_access import (
+        FileInfo,
+        download_artifacts,
+        list_artifacts,
+        load_dict,
+        load_image,
+        load_table,
+        load_text,
+    )
     from ingest_client._artifacts_fluent import (
         get_artifact_uri,
         log_artifact,
@@ -56,7 +65,6 @@ if TYPE_CHECKING:
     from ingest_client._settings import Settings
     from ingest_client._stats import Stats
     from ingest_client._sync import SpoolReport, sync_spool
-    from ingest_client.artifacts import FileInfo, download_artifacts, list_artifacts
     from ingest_client.errors import (
         ArtifactError,
         ArtifactNotFound,
@@ -92,7 +100,6 @@ __all__ = [
     "SpoolReport",
     "Stats",
     "active_run",
-    "artifacts",
     "create_experiment",
     "download_artifacts",
     "end_run",
@@ -101,6 +108,10 @@ __all__ = [
     "get_tracking_uri",
     "last_active_run",
     "list_artifacts",
+    "load_dict",
+    "load_image",
+    "load_table",
+    "load_text",
     "log_artifact",
     "log_artifacts",
     "log_dict",
@@ -134,7 +145,15 @@ _SOURCES: Final = {
         "log_table",
         "log_text",
     ),
-    "ingest_client.artifacts": ("FileInfo", "download_artifacts", "list_artifacts"),
+    "ingest_client._artifacts_access": (
+        "FileInfo",
+        "download_artifacts",
+        "list_artifacts",
+        "load_dict",
+        "load_image",
+        "load_table",
+        "load_text",
+    ),
     "ingest_client._fluent": (
         "Experiment",
         "active_run",
@@ -170,8 +189,8 @@ _SOURCES: Final = {
     ),
 }
 
-_MODULES: Final = ("artifacts",)
-"""Modules that are public by their own names, also as `import ingest.artifacts`."""
+_MODULES: Final[tuple[str, ...]] = ()
+"""Modules that are public by their own names, also as `import ingest.NAME`."""
 
 
 def __getattr__(name: str) -> Any:

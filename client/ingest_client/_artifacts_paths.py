@@ -1,24 +1,27 @@
 """Names of artifacts: checked before anything is copied, so that a bad one is an error of the call that brought it.
 
 A path is relative to the run, its parts are separated by `/`. The rules are those of the service, which checks again: no
-part is empty, `.` or `..`; no backslash, no control character, no `#` (the mlflow client cuts names there).
+part is empty, `.` or `..`; no backslash, no control character, no `#` (the mlflow client cuts names there); and none of that
+after percent escapes are decoded either, since somebody on the way might do so.
 """
 
 from __future__ import annotations
 
 import os
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ingest_client.errors import BadPath
 
 __all__ = ["checked_path", "join", "quoted"]
 
-MAX_PATH_BYTES: Final = 1_000
-"""In UTF-8: what a metric's name may have, and below the 1,024 of S3's keys."""
+MAX_PATH_BYTES: Final = 900
+"""In UTF-8; the service puts its own part before it, and S3's keys end at 1,024."""
 
-MAX_PART_BYTES: Final = 255
-"""A file name on every file system in use."""
+MAX_PART_BYTES: Final = 240
+"""Of one name in a path: file systems take 255."""
+
+_MAX_DECODINGS: Final = 10
 
 
 def checked_path(path: str | os.PathLike[str]) -> str:
@@ -37,23 +40,42 @@ def checked_path(path: str | os.PathLike[str]) -> str:
 
 
 def _problem(text: str) -> str | None:
-    if not text:
-        return "it is empty"
-    if text.startswith("/") or (len(text) > 1 and text[1] == ":" and text[0].isalpha()):
-        return "it is absolute; give one relative to the run"
-    if any(ord(c) < 32 or ord(c) == 127 or c in "\\#" for c in text):
-        return "it holds a backslash, a `#` or a control character"
+    if (found := _structure(text)) is not None:
+        return found
+    if any(ord(c) < 32 or ord(c) == 127 for c in text):
+        return "it holds a control character"
     try:
         parts = [part.encode() for part in text.split("/")]
     except UnicodeEncodeError:
         return "it is no Unicode text"
-    if any(part in {b"", b".", b".."} for part in parts):
-        return "a part of it is empty, `.` or `..`"
     if any(len(part) > MAX_PART_BYTES for part in parts):
         return f"a part of it has over {MAX_PART_BYTES} bytes"
-    if len(text.encode()) > MAX_PATH_BYTES:
+    if sum(map(len, parts)) + len(parts) - 1 > MAX_PATH_BYTES:
         return f"it has over {MAX_PATH_BYTES:,} bytes"
+    return _problem_when_decoded(text)
+
+
+def _structure(text: str) -> str | None:
+    if not text:
+        return "it is empty"
+    if text.startswith("/") or (text[1:2] == ":" and text[0].isascii() and text[0].isalpha()):
+        return "it is absolute; give one relative to the run"
+    if "\\" in text or "#" in text:
+        return "it holds a backslash or a `#`"
+    if {"", ".", ".."} & set(text.split("/")):
+        return "a part of it is empty, `.` or `..`"
     return None
+
+
+def _problem_when_decoded(text: str) -> str | None:
+    for _ in range(_MAX_DECODINGS):
+        decoded = unquote(text, errors="surrogateescape")
+        if decoded == text:
+            return None
+        if "\0" in decoded or _structure(decoded) is not None:
+            return "its percent escapes lead elsewhere"
+        text = decoded
+    return "its percent escapes are nested too deeply"
 
 
 def join(directory: str | os.PathLike[str] | None, name: str) -> str:

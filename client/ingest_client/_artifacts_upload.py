@@ -32,6 +32,8 @@ MAX_MISMATCHES: Final = 3
 """So often a content that arrived damaged is sent again; after that the fault is not the line's."""
 
 _PERMANENT: Final = frozenset({400, 413, 422})
+_PERMANENT_CODES: Final = frozenset({"path_taken"})
+_DAMAGED: Final = frozenset({"sha256_mismatch", "size_mismatch"})
 
 Send = Callable[[str, str, Body, Mapping[str, str]], Response]
 """Method, path, body, headers; raises whatever the network raises."""
@@ -83,6 +85,7 @@ class Upload:
         self._upload = ""
         self._part_bytes = 0
         self._mismatches = 0
+        self._losses = 0
 
     def advance(self) -> Outcome | None:
         """One step of bounded length: None if more is to do.
@@ -150,9 +153,12 @@ class Upload:
 
     def _lost_or(self, response: Response) -> Outcome:
         """An upload that the service no longer knows, swept or completed by somebody else, is opened anew."""
-        if response[0] in {404, 409}:
-            self._abort()
-            return Retry("upload_lost", "the service has forgotten parts of an upload; it begins again")
+        if response[0] == 404 or json_object(response[2]).get("code") == "parts_missing":
+            self._losses += 1
+            if self._losses > 1:  # what it says it has is not what it can use: all of it anew
+                self._abort()
+            self._missing = None
+            return Retry("upload_lost", "the service has forgotten parts of an upload, which are sent again")
         return refusal_of(response)
 
     def _abort(self) -> None:
@@ -167,12 +173,12 @@ class Upload:
             if document.get("sha256") == self._sha256:
                 return Uploaded(self._size)
             return Retry("unexpected_answer", "the answer is not one of an ingest service")
-        if document.get("code") == "sha256_mismatch":
+        if document.get("code") in _DAMAGED:
             if self._upload:
                 self._abort()
             self._mismatches += 1
             if self._mismatches < MAX_MISMATCHES:
-                return Retry("sha256_mismatch", "it arrived damaged and is sent again")
+                return Retry(str(document["code"]), "it arrived damaged and is sent again")
         return refusal_of(response)
 
     def _send_json(self, method: str, url: str, document: Mapping[str, Any]) -> Response:
@@ -196,7 +202,7 @@ def refusal_of(response: Response) -> Refused | Retry:
     document = json_object(body)
     code = document.get("code")
     message = str(document.get("detail") or document.get("title") or f"HTTP status {status}")[:500]
-    if status in _PERMANENT and isinstance(code, str):
+    if isinstance(code, str) and (status in _PERMANENT or code in _PERMANENT_CODES):
         return Refused(code, message)
     if status == 404 and code is not None:
         return Retry("run_unknown", f"{message}; the artifact waits until the service knows the run")

@@ -50,7 +50,7 @@ class ArtifactStore:
         parts = urlsplit(url)
         run, _, rest = parts.path.removeprefix("/api/v1/runs/").partition("/")
         if not self.is_known(run):
-            return problem(404, "run_not_found")
+            return problem(404, "not_found")
         kind, _, tail = rest.partition("/")
         if kind == "uploads":
             return self._upload(method, run, tail, body)
@@ -60,7 +60,7 @@ class ArtifactStore:
             return self._store(run, path, body, wanted)
         if path:
             content = self.files.get((run, path))
-            return problem(404, "artifact_not_found") if content is None else content
+            return problem(404, "not_found") if content is None else content
         return self._list(run, parse_qs(parts.query).get("path", [""])[0])
 
     def _list(self, run: str, directory: str) -> Answer:
@@ -93,7 +93,7 @@ class ArtifactStore:
             return 200, {"upload_id": upload_id, "part_bytes": PART_BYTES, "received": received}, {}
         upload_id, _, step = tail.partition("/")
         if upload_id not in self.uploads:
-            return problem(404, "upload_not_found")
+            return problem(404, "upload_unknown")
         if method == "DELETE":
             del self.uploads[upload_id]
             return 200, {}, {}
@@ -101,7 +101,7 @@ class ArtifactStore:
         if step == "complete":
             whole = b"".join(upload["parts"][n] for n in sorted(upload["parts"]))
             if len(whole) != upload["size_bytes"]:
-                return problem(409, "upload_incomplete")
+                return problem(409, "parts_missing")
             del self.uploads[upload_id]
             return self._store(run, upload["path"], whole, upload["sha256"])
         upload["parts"][int(step)] = body

@@ -439,7 +439,7 @@ def test_tables_grow(face, stub):
     assert table["columns"] == ["x", "y", "z"]
     assert table["data"] == [[1, "a", None], [2, "b", None], [None, "c", 0.5], [7, None, None]]
     uri = face.get_artifact_uri("t.json")
-    assert ingest.artifacts.load_table(uri)["x"].tolist()[-1] == 7
+    assert ingest.load_table(uri)["x"].tolist()[-1] == 7
 
 
 def test_what_was_logged_is_read_back(face, stub, folder, tmp_path):
@@ -453,7 +453,7 @@ def test_what_was_logged_is_read_back(face, stub, folder, tmp_path):
     local = Path(face.download_artifacts(run_id=run_id, artifact_path="data", dst_path=tmp_path / "out"))
     assert local == tmp_path / "out" / "data"
     assert (local / "deep" / "er" / "ünï code.txt").read_text() == "x"
-    assert ingest.artifacts.load_text(face.get_artifact_uri("notes/a.txt")) == "hello"
+    assert ingest.load_text(face.get_artifact_uri("notes/a.txt")) == "hello"
     with pytest.raises(ingest.ArtifactNotFound, match="nope"):
         face.download_artifacts(f"runs:/{run_id}/nope")
 

@@ -22,6 +22,17 @@ def test_a_path_that_passes_stays_below_its_run(text):
     assert "%2F" not in quoted(path)
 
 
+@pytest.mark.parametrize("path", ["a/%2e%2e/b", "%252e%252e", "a%2f%2fb", "%23", "x%00", "d:/x", "a" * 241])
+def test_escapes_can_not_hide_anything(path):
+    with pytest.raises(BadPath):
+        checked_path(path)
+
+
+@pytest.mark.parametrize("path", ["100%", "a%20b", "50%25", "run:x", "ü/€"])
+def test_a_percent_sign_is_no_crime(path):
+    assert checked_path(path) == path
+
+
 def test_directories_may_end_in_a_slash():
     assert join("a/b/", "c") == "a/b/c"
     assert join(None, "c") == join("", "c") == "c"

@@ -1,4 +1,4 @@
-"""Reading artifacts: `ingest.artifacts`, with the names of `mlflow.artifacts`.
+"""Reading artifacts, with the names and arguments of `mlflow.artifacts`.
 
     download_artifacts    a file or directory of a run, or a model, to this machine
     list_artifacts        what lies in a directory of a run

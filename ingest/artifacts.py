@@ -1,7 +1,0 @@
-"""`import ingest.artifacts`: the client's module of that name; part of the face (`ingest/__init__.py`)."""
-
-import sys
-
-from ingest_client import artifacts
-
-sys.modules[__name__] = artifacts
