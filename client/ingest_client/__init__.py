@@ -6,6 +6,7 @@ exactly once, whenever the service is there. Training scripts import it as `inge
     start_run, end_run, log_metrics …   the fluent face, with MLflow's names (`_fluent`)
     log_artifact, log_image …           files, texts, figures, pictures, tables (`_artifacts_fluent`)
     download_artifacts, load_text …     and back (`_artifacts_access`)
+    pytorch, log_checkpoint …           models in MLflow's format, and checkpoints (`pytorch`, `_checkpoints`)
     Run                                 what start_run returns; thread-safe (`_run`)
     AsyncClient                         the asyncio twin (`_aio`)
     search_runs                         runs by a filter, as a DataFrame (`_search`)
@@ -21,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from ingest_client import pytorch
     from ingest_client._aio import AsyncClient, AsyncRun
     from ingest_client._artifacts_access import (
         FileInfo,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         log_table,
         log_text,
     )
+    from ingest_client._checkpoints import Checkpoint, load_checkpoint, log_checkpoint
     from ingest_client._fluent import (
         Experiment,
         active_run,
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
         start_run,
     )
     from ingest_client._identity import RunInfo
+    from ingest_client._registry import register_model
     from ingest_client._run import Run
     from ingest_client._search import search_runs
     from ingest_client._settings import Settings
@@ -87,6 +91,7 @@ __all__ = [
     "BadText",
     "BadTime",
     "BadValue",
+    "Checkpoint",
     "ClientError",
     "Experiment",
     "FileInfo",
@@ -108,12 +113,14 @@ __all__ = [
     "get_tracking_uri",
     "last_active_run",
     "list_artifacts",
+    "load_checkpoint",
     "load_dict",
     "load_image",
     "load_table",
     "load_text",
     "log_artifact",
     "log_artifacts",
+    "log_checkpoint",
     "log_dict",
     "log_figure",
     "log_image",
@@ -123,6 +130,8 @@ __all__ = [
     "log_params",
     "log_table",
     "log_text",
+    "pytorch",
+    "register_model",
     "search_runs",
     "set_experiment",
     "set_tag",
@@ -154,6 +163,7 @@ _SOURCES: Final = {
         "load_table",
         "load_text",
     ),
+    "ingest_client._checkpoints": ("Checkpoint", "load_checkpoint", "log_checkpoint"),
     "ingest_client._fluent": (
         "Experiment",
         "active_run",
@@ -172,6 +182,7 @@ _SOURCES: Final = {
         "set_tracking_uri",
         "start_run",
     ),
+    "ingest_client._registry": ("register_model",),
     "ingest_client._run": ("Run",),
     "ingest_client._identity": ("RunInfo",),
     "ingest_client._search": ("search_runs",),
@@ -189,7 +200,7 @@ _SOURCES: Final = {
     ),
 }
 
-_MODULES: Final[tuple[str, ...]] = ()
+_MODULES: Final = ("pytorch",)
 """Modules that are public by their own names, also as `import ingest.NAME`."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,6 +33,12 @@ _HTML: Final = (".html", ".htm")
 class ArtifactMethods:
     """The methods of a run that log artifacts. Paths of artifacts are relative to the run, with `/` between their parts."""
 
+    checkpoints: dict[str, list[Any]]
+    """What `log_checkpoint` has logged here, by directory; see `_checkpoints`."""
+    checkpoint_lock: threading.RLock
+    logged_models: list[dict[str, Any]]
+    """What `pytorch.log_model` has logged here."""
+
     def _artifact_queue(self) -> ArtifactQueue:
         """The queue of this run in this process."""
         raise NotImplementedError
@@ -39,6 +46,19 @@ class ArtifactMethods:
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set several tags."""
         raise NotImplementedError
+
+    def artifact_workspace(self) -> str | None:
+        """A folder on the spool's file system, so that large files move into the spool without a copy; it goes with the spool."""
+        directory = self._artifact_queue().open()
+        return None if directory is None else str(directory)
+
+    def remove_artifact(self, artifact_path: str) -> None:
+        """Delete an artifact, in the background, after all that was logged before. One that is not there is no error.
+
+        Raises:
+            BadPath: It can't be an artifact by this name.
+        """
+        self._artifact_queue().put_bytes(checked_path(artifact_path), b"", "remove")
 
     def log_artifact(
         self, local_path: str | os.PathLike[str], artifact_path: str | None = None, *, keep: Keep = "copy"

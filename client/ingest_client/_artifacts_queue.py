@@ -20,7 +20,7 @@ from uuid import UUID
 
 from ingest_client._artifacts_spool import ArtifactSpool, Entry, Keep, SpoolRefused
 from ingest_client._artifacts_tables import merge
-from ingest_client._artifacts_upload import Outcome, Upload, Uploaded
+from ingest_client._artifacts_upload import Outcome, Upload, Uploaded, remove
 from ingest_client._artifacts_uploader import ring, uploader
 from ingest_client._protocol import Refused, Retry
 from ingest_client._retry import RetryClock, roll
@@ -124,6 +124,11 @@ class ArtifactQueue:
     def put_bytes(self, path: str, content: bytes, kind: str = "file") -> None:
         """Take in what is in memory."""
         self._put(path, lambda spool: spool.put_bytes(path, content, kind))
+
+    def open(self) -> Path | None:
+        """The spool's folder, made if there is none yet; None if it can't be."""
+        spool = None if self.is_closed else self._open()
+        return None if spool is None else spool.directory
 
     def _put(self, path: str, take_in: Callable[[ArtifactSpool], Entry]) -> None:
         if self.is_closed:
@@ -293,6 +298,8 @@ class ArtifactQueue:
     def _advance(
         self, spool: ArtifactSpool, entry: Entry, transport: Transport, breathe: Callable[[], object]
     ) -> Outcome | None:
+        if entry.kind == "remove":
+            return remove(self.run_id, entry.path, transport.request)
         if entry.kind == "table":
             return merge(spool, entry, self.run_id, transport.request)
         if self._upload is None:

@@ -67,7 +67,8 @@ class Entry:
     file: str
     """The name of the file with its content."""
     kind: str = "file"
-    """file, or `table`: rows that are added to the table at this path before it is sent (`_artifacts_tables`)."""
+    """file; `table`: rows that are added to the table at this path before it is sent (`_artifacts_tables`); or `remove`: what is at
+    this path goes."""
 
     @property
     def cost_bytes(self) -> int:

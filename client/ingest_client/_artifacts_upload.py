@@ -19,7 +19,7 @@ from ingest_client._artifacts_paths import quoted
 from ingest_client._protocol import Refused, Retry, hint_for, json_object, retry_after
 from ingest_client._transport import Body, Response
 
-__all__ = ["Outcome", "Send", "Upload", "Uploaded", "refusal_of"]
+__all__ = ["Outcome", "Send", "Upload", "Uploaded", "refusal_of", "remove"]
 
 PARTS_FROM_BYTES: Final = 8 * 1024 * 1024
 """Below, a cut line costs at most a second of a slow uplink; beyond, it would cost the whole file again."""
@@ -194,6 +194,12 @@ class Upload:
                 begin += len(piece)
                 yield piece
                 self._breathe()
+
+
+def remove(run_id: UUID, path: str, send: Send) -> Outcome:
+    """Delete an artifact; done as well if there is none."""
+    response = send("DELETE", f"/api/v1/runs/{run_id.hex}/artifacts/{quoted(path)}", None, {})
+    return Uploaded(0) if response[0] in {200, 404} else refusal_of(response)
 
 
 def refusal_of(response: Response) -> Refused | Retry:

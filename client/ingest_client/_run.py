@@ -87,6 +87,11 @@ class Run(ArtifactMethods):
         self._sender: Sender | None = None
         self._artifacts: ArtifactQueue | None = None
         self._artifacts_lock = threading.RLock()
+        self.checkpoints = {}
+        self.checkpoint_lock = threading.RLock()
+        self.logged_models = []
+        self.was_resumed = run_id is not None
+        """It may have a past that this process does not know."""
         self._recorder = Recorder(self._open_spool, self._set_deferrer)
         self.log_metrics = self._recorder.log_metrics
         self.log_metric = self._recorder.log_metric
@@ -462,7 +467,7 @@ class Run(ArtifactMethods):
         """The child starts clean: it has no spool until it logs, and it does not own the run."""
         spool, self._sender = self._recorder.spool, None
         artifacts, self._artifacts = self._artifacts, None
-        self._artifacts_lock = threading.RLock()
+        self._artifacts_lock, self.checkpoint_lock = threading.RLock(), threading.RLock()
         if artifacts is not None:
             artifacts.abandon()
         self._owns_run = False

@@ -48,7 +48,8 @@ class Stats:
 
     # Artifacts: 0 for a run that logged none.
     artifacts_accepted_num: int = 0
-    """Files for which a call that logs artifacts returned; the rows of one call of log_table count as one."""
+    """Files for which a call that logs artifacts returned; the rows of one call of log_table count as one, and so
+    does the deletion of one."""
     artifacts_uploaded_num: int = 0
     """Those that the service has, whole, by their SHA-256."""
     artifacts_spooled_num: int = 0

@@ -58,6 +58,12 @@ class ArtifactStore:
         if method == "PUT":
             wanted = headers.get("Ingest-Sha256")
             return self._store(run, path, body, wanted)
+        if method == "DELETE":
+            return (
+                (200, {"deleted": 1}, {})
+                if self.files.pop((run, path), None) is not None
+                else problem(404, "not_found")
+            )
         if path:
             content = self.files.get((run, path))
             return problem(404, "not_found") if content is None else content
