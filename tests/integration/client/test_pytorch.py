@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,10 @@ import ingest.pytorch  # noqa: E402
 from ingest_client.errors import ModelError  # noqa: E402
 from tests.integration.client.stub import wait_until  # noqa: E402
 
-nn = torch.nn
+nn: Any = torch.nn
 
 
-class Tied(nn.Module):
+class Tied(nn.Module):  # type: ignore[misc]  # torch is not typed here
     """Tied weights, a buffer that is not persistent, attributes of many kinds."""
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class Tied(nn.Module):
         return self.activation(self.second(self.first(x))) * self.scale
 
 
-class Lambda(nn.Module):
+class Lambda(nn.Module):  # type: ignore[misc]  # same
     def __init__(self) -> None:
         super().__init__()
         self.inner = nn.Linear(4, 2)
