@@ -9,6 +9,10 @@ password (or as user name), which is what tools that only know user and password
 
 A checked token is remembered for CACHE_SECONDS, so that revoking one takes that long to be felt everywhere; an unknown
 one for less. Both memories are bounded.
+
+A browser logs in by a token once and gets a session: random bits of its own in a cookie, of which the database keeps the hash,
+too. Sessions are looked up at each request (a person clicks a thousand times less often than a client sends), so a revoked
+token ends its sessions at once. What keeps other sites from using the cookie stands in `ingest.web.sessions`.
 """
 
 from __future__ import annotations
@@ -36,7 +40,9 @@ UNKNOWN_SECONDS: Final = 2.0
 CACHE_MAX: Final = 4096
 """Remembered tokens, and as many unknown ones."""
 _Kept = TypeVar("_Kept")
+Find = Callable[[bytes], Awaitable[FoundToken | None]]
 _TOKEN = re.compile(r"ingest_[A-Za-z0-9_-]{43}")
+_SESSION = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Unauthenticated(Exception):
@@ -65,8 +71,13 @@ def new_token() -> str:
     return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
+def new_session() -> str:
+    """A fresh session, for a cookie."""
+    return secrets.token_urlsafe(32)
+
+
 def hash_token(token: str) -> bytes:
-    """What the database keeps of a token."""
+    """What the database keeps of a token, or of a session."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -96,26 +107,29 @@ class Authenticator:
     """Checks requests against the tokens in the database.
 
     Args:
-        find: Looks a hash up; None for a token that is unknown, expired or revoked.
+        find: Looks a token's hash up; None for one that is unknown, expired or revoked.
+        find_session: Looks a session's hash up; None also if the token behind it is not valid any more.
         required: Whether tokens are needed at all.
         clock: Monotonic seconds.
     """
 
     def __init__(
         self,
-        find: Callable[[bytes], Awaitable[FoundToken | None]],
+        find: Find,
         *,
+        find_session: Find | None = None,
         required: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find = find
+        self._find_session = find_session
         self.required = required
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
 
-    async def check(self, header: str | None, access: str) -> Principal:
-        """Who sent this Authorization header, if they may use a route of this access.
+    async def check(self, header: str | None, access: str, *, session: str | None = None) -> Principal:
+        """Who sent this Authorization header or this session's cookie, if they may use a route of this access.
 
         Raises:
             Unauthenticated, Forbidden: They may not.
@@ -123,6 +137,24 @@ class Authenticator:
         """
         if not self.required or access == "open":
             return LOCAL
+        principal = await self.identify(header, session=session)
+        if not role_allows(principal.role, access):
+            raise Forbidden(
+                f"The token {principal.name!r} has the role {principal.role}; this takes {access}."
+            )
+        return principal
+
+    async def identify(self, header: str | None, *, session: str | None = None) -> Principal:
+        """Who sent this, whatever they may do. The header goes before the session.
+
+        Raises:
+            Unauthenticated: Nobody whom we know.
+            DatabaseUnavailable: The token could not be looked up.
+        """
+        if not self.required:
+            return LOCAL
+        if not header and session:
+            return await self._of_session(session)
         token = token_of_header(header)
         if token is None:
             problem = "This service needs a token." if not header else "This is no token of this service."
@@ -130,11 +162,15 @@ class Authenticator:
         principal = await self._identify(hash_token(token))
         if principal is None:
             raise Unauthenticated("This token is unknown, expired or revoked.")
-        if not role_allows(principal.role, access):
-            raise Forbidden(
-                f"The token {principal.name!r} has the role {principal.role}; this takes {access}."
-            )
         return principal
+
+    async def _of_session(self, session: str) -> Principal:
+        found = None
+        if self._find_session is not None and _SESSION.fullmatch(session):
+            found = await self._find_session(hash_token(session))
+        if found is None:
+            raise Unauthenticated("This session is over: its time is up, or its token was revoked.")
+        return _principal(found)
 
     async def _identify(self, digest: bytes) -> Principal | None:
         now = self._clock()
@@ -148,10 +184,14 @@ class Authenticator:
             self._known.pop(digest, None)
             _remember(self._unknown, digest, now + UNKNOWN_SECONDS)
             return None
-        principal = Principal(found.token_id, found.name, found.role)  # type: ignore[arg-type]  # a CHECK keeps the roles
+        principal = _principal(found)
         lifetime = min(CACHE_SECONDS, CACHE_SECONDS if found.valid_seconds is None else found.valid_seconds)
         _remember(self._known, digest, (principal, now + lifetime))
         return principal
+
+
+def _principal(found: FoundToken) -> Principal:
+    return Principal(found.token_id, found.name, found.role)  # type: ignore[arg-type]  # a CHECK keeps the roles
 
 
 def _remember(memory: OrderedDict[bytes, _Kept], key: bytes, value: _Kept) -> None:

@@ -18,6 +18,7 @@ from ingest.settings import Settings
 from ingest.store.charts import Charts
 from ingest.store.connect import connect
 from ingest.store.housekeeping import Housekeeping
+from ingest.store.operations import Operations
 from ingest.store.reader import ReaderAccess, find_reader
 from ingest.store.reads import Reads
 from ingest.store.user_sql import UserSql
@@ -51,6 +52,7 @@ class Services:
     charts: Charts
     hub: Hub
     artifacts: Artifacts
+    operations: Operations
     user_sql: UserSql | None
     """None without a reader role; reader_access says why."""
     lifecycle: Lifecycle
@@ -108,19 +110,23 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
         reader_access = await find_reader(connection, database_url, settings.reader_database_url)
     async with AsyncExitStack() as stack:
         housekeeping = await stack.enter_async_context(Housekeeping.open(database_url))
+        database = await stack.enter_async_context(
+            Database.open(database_url, readers=settings.reader_connections, timeout=settings.read_timeout)
+        )
         yield Services(
             settings=settings,
             database_url=database_url,
             schema=schema,
             housekeeping=housekeeping,
-            authenticator=Authenticator(housekeeping.find_token, required=settings.needs_token),
+            authenticator=Authenticator(
+                housekeeping.find_token,
+                find_session=housekeeping.find_session,
+                required=settings.needs_token,
+            ),
             reader_access=reader_access,
             intake=await stack.enter_async_context(Intake.open(settings, database_url)),
-            database=await stack.enter_async_context(
-                Database.open(
-                    database_url, readers=settings.reader_connections, timeout=settings.read_timeout
-                )
-            ),
+            database=database,
+            operations=Operations(database, silent_after=settings.lost_after),
             reads=await stack.enter_async_context(
                 Reads.open(
                     database_url, connections=settings.reader_connections, timeout=settings.read_timeout

@@ -17,6 +17,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
@@ -140,9 +141,18 @@ if MULTIPROCESS_DIRECTORY not in os.environ:
 
 def render_metrics() -> bytes:
     """All metrics in Prometheus' text form; of all workers, if there are several."""
+    return generate_latest(_registry())
+
+
+def collect_metrics() -> list[Metric]:
+    """The same, as objects."""
+    return list(_registry().collect())
+
+
+def _registry() -> CollectorRegistry:
     directory = os.environ.get(MULTIPROCESS_DIRECTORY)
     if directory is None:
-        return generate_latest(REGISTRY)
+        return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=directory)  # type: ignore[no-untyped-call]  # prometheus_client has none
-    return generate_latest(registry)
+    return registry

@@ -90,6 +90,18 @@ class Housekeeping:
         rows = await self._fetch("find_token", token_hash)
         return FoundToken(**rows[0]) if rows else None
 
+    async def create_session(self, session_hash: bytes, token_id: uuid.UUID, seconds: float) -> None:
+        """Let a browser act for this token, for so long at most."""
+        await self._fetch("create_session", session_hash, token_id, seconds)
+
+    async def find_session(self, session_hash: bytes) -> FoundToken | None:
+        """The token behind a session, if both are valid."""
+        rows = await self._fetch("find_session", session_hash)
+        return FoundToken(**rows[0]) if rows else None
+
+    async def delete_session(self, session_hash: bytes) -> None:
+        await self._fetch("delete_session", session_hash)
+
     async def has_valid_token(self) -> bool:
         rows = await self._fetch("has_valid_token")
         return bool(rows[0][0])

@@ -96,6 +96,12 @@ class UserSql:
         ) as error:
             raise _explained(error, meter) from error
 
+    async def schema(self, *, timeout: float) -> list[dict[str, Any]]:
+        """Tables and views that users' SQL may read: name, kind, comment, columns (name, type, comment). Views first."""
+        answer = await self.run(_SQL["schema"], max_rows=_MOST_ROWS, timeout=timeout)
+        names = [column["name"] for column in answer.columns]
+        return [dict(zip(names, row, strict=True)) for row in answer.rows]
+
     @asynccontextmanager
     async def _connection(self, meter: _Meter, deadline: float) -> AsyncIterator[Any]:
         """A connection in a read-only transaction, gone afterwards."""

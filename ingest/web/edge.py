@@ -21,6 +21,7 @@ from ingest.auth import Forbidden, Unauthenticated
 from ingest.logs import bind, current_context
 from ingest.services import Services
 from ingest.telemetry import AUTH_FAILURES, REQUEST_SECONDS, REQUESTS
+from ingest.web import sessions
 from ingest.web.hosts import HostRules, origin_matches
 from ingest.web.mlflow.shape import mlflow_problem, speaks_mlflow
 from ingest.web.problems import Problem, problem_of
@@ -63,7 +64,11 @@ def make_edge(
         if route is None:
             return
         try:
-            await authenticator.check(request.headers.get("Authorization"), route.access)
+            await authenticator.check(
+                request.headers.get("Authorization"), route.access, session=sessions.of_request(request)
+            )
+        except sessions.NotOurPage as error:
+            raise _refused("origin", 403, "origin_missing", str(error)) from None
         except Unauthenticated as error:
             raise _refused(
                 "token",
@@ -116,7 +121,7 @@ def _refused(
     AUTH_FAILURES.labels(reason).inc()
     hints = {
         "host": "name it in the setting allowed_hosts (INGEST_ALLOWED_HOSTS)",
-        "token": "send Authorization: Bearer TOKEN; ingest token create makes one",
+        "token": "send Authorization: Bearer TOKEN; ingest token create makes one. Browsers log in at /login",
     }
     return Problem(status, code, detail, hint=hints.get(reason), headers=headers)
 

@@ -39,3 +39,23 @@ SELECT token_id, name, role, valid_seconds FROM found;
 -- name: schema_version
 -- A round trip that also says where the schema stands.
 SELECT coalesce(max(number), 0) AS version FROM ingest.schema_migrations;
+
+-- name: create_session
+-- $1 SHA-256 of the cookie, $2 token_id, $3 seconds. Sessions that are over go with it.
+WITH swept AS (
+    DELETE FROM ingest.sessions WHERE expires_at < now()
+)
+INSERT INTO ingest.sessions (hash, token_id, expires_at) VALUES ($1, $2, now() + make_interval(secs => $3));
+
+-- name: find_session
+-- $1 SHA-256 of the cookie. The valid token behind it, with the seconds that the session is still valid.
+SELECT t.token_id, t.name, t.role,
+       extract(epoch FROM least(s.expires_at, t.expires_at) - now())::float8 AS valid_seconds
+FROM ingest.sessions AS s
+JOIN ingest.tokens AS t USING (token_id)
+WHERE s.hash = $1 AND s.expires_at > now()
+  AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now());
+
+-- name: delete_session
+-- $1 SHA-256 of the cookie.
+DELETE FROM ingest.sessions WHERE hash = $1;
