@@ -26,6 +26,7 @@ from ingest.logs import configure
 from ingest.services import check_database
 from ingest.serving import StopSignal, bind, run, serve_requests, url_of
 from ingest.settings import Settings
+from ingest.spool_intake import SpoolIntake
 from ingest.workers import WorkerGroup
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,12 @@ async def _serve_with_database(
         if stop.requested.is_set():
             return 0
         await check_database(settings, database.url)
-        announce = _announcer(settings, listener)
+        is_serving = asyncio.Event()
+        announce = _announcer(settings, listener, is_serving)
+        intake = SpoolIntake(settings, database.url, url_of(listener))
+        taking_in = asyncio.create_task(
+            _take_in(intake, is_serving) if settings.spool_intake else asyncio.sleep(0)
+        )
         if settings.workers > 1:
             work: Coroutine[Any, Any, None] = WorkerGroup(settings, database.url, listener).run(
                 stop, announce
@@ -74,10 +80,14 @@ async def _serve_with_database(
         else:
             work = serve_requests(settings, database.url, listener, stop, announce)
         serving = asyncio.create_task(work)
-        await asyncio.wait((serving, database.failure), return_when=asyncio.FIRST_COMPLETED)
+        stopped = asyncio.create_task(stop.requested.wait())
+        await asyncio.wait((serving, database.failure, stopped), return_when=asyncio.FIRST_COMPLETED)
+        for task in (taking_in, stopped):
+            task.cancel()
         if database.failure.done():
             stop.request()
         await serving
+        await asyncio.wait((taking_in, stopped))
         if database.failure.done():
             database.failure.result()
     if settings.ready_file is not None:
@@ -85,9 +95,15 @@ async def _serve_with_database(
     return 0
 
 
-def _announcer(settings: Settings, listener: socket.socket) -> Callable[[], None]:
+async def _take_in(intake: SpoolIntake, is_serving: asyncio.Event) -> None:
+    await is_serving.wait()
+    await intake.run()
+
+
+def _announcer(settings: Settings, listener: socket.socket, is_serving: asyncio.Event) -> Callable[[], None]:
     def announce() -> None:
         url = url_of(listener)
+        is_serving.set()
         logger.info("listening on %s", url)
         with contextlib.suppress(OSError):  # nobody may be reading our standard output any more
             print(f"listening on {url}", flush=True)  # noqa: T201  # the line that a caller waits for

@@ -186,6 +186,11 @@ class UpkeepSettings(BaseModel):
 
     compaction: bool = Field(default=True)
     """Whether small chunks are merged into rows of about a thousand points."""
+    spool_intake: bool = Field(default=True)
+    """Whether the service delivers to itself what runs of its own user on this machine have left in the spool for its
+    address (127.0.0.1, localhost or this machine's name, and its port)."""
+    spool_intake_interval: float = Field(default=60.0, ge=1, le=86_400)
+    """Seconds between two looks at the spool; the first is at start."""
     lost_after: float = Field(default=90.0, ge=5, le=30 * 86_400)
     """Seconds without a sign of life from any of its writers after which a running run is marked LOST."""
 

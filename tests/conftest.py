@@ -354,7 +354,8 @@ def start_service(scratch: Path) -> Iterator[StartService]:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **(env or {})},
+                # The developer's own spool is none of the tests' business.
+                env={**os.environ, "INGEST_SPOOL_INTAKE": "false", **(env or {})},
             )
         service = ServiceProcess(process, "", log, arguments)
         started.append(service)

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from ingest_client._search import search_runs
     from ingest_client._settings import Settings
     from ingest_client._stats import Stats
-    from ingest_client._sync import SpoolReport, sync_spool
+    from ingest_client._sync import SpoolReport, sync_spool, waiting_spools
     from ingest_client.errors import (
         ArtifactError,
         ArtifactNotFound,
@@ -139,6 +139,7 @@ __all__ = [
     "set_tracking_uri",
     "start_run",
     "sync_spool",
+    "waiting_spools",
 ]
 
 _SOURCES: Final = {
@@ -188,7 +189,7 @@ _SOURCES: Final = {
     "ingest_client._search": ("search_runs",),
     "ingest_client._settings": ("Settings",),
     "ingest_client._stats": ("Stats",),
-    "ingest_client._sync": ("SpoolReport", "sync_spool"),
+    "ingest_client._sync": ("SpoolReport", "sync_spool", "waiting_spools"),
     "ingest_client.errors": (
         "ArtifactError",
         "ArtifactNotFound",

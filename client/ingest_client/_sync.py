@@ -1,19 +1,25 @@
-"""`ingest sync`: deliver what dead or offline processes have left in a spool folder, several spools at a time."""
+"""`ingest sync`: deliver what dead or offline processes have left in a spool folder, several spools at a time.
+
+`ingest serve` uses it too, for what waits for its own address (`only_for`): `waiting_spools` says cheaply whether that is worth
+while.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from ingest_client._artifacts_recover import deliver_artifacts, find_artifact_spools
+from ingest_client._directory import claim_lock
 from ingest_client._recover import SpoolReport, deliver, find_spools, read_meta
 from ingest_client._settings import DEFAULT_URI, Settings, checked_uri
 from ingest_client._transport import Transport
 
-__all__ = ["SpoolReport", "sync_spool"]
+__all__ = ["SpoolReport", "sync_spool", "waiting_spools"]
 
 WORKERS: Final = 4
 """Spools delivered at once; the service groups their commits."""
@@ -27,6 +33,7 @@ def sync_spool(
     *,
     tracking_uri: str | None = None,
     token: str | None = None,
+    only_for: Collection[str] | None = None,
     patience: float = 10.0,
     on_report: Callable[[SpoolReport], object] = lambda _: None,
 ) -> list[SpoolReport]:
@@ -37,6 +44,7 @@ def sync_spool(
         tracking_uri: Deliver all of them there. If not given, each goes where its run was sent to.
         token: Bearer token; INGEST_TOKEN if not given. It is sent to the named service only, else to that of the environment
             and to this machine.
+        only_for: Deliver only spools of this user that were meant for one of these addresses.
         patience: Seconds to keep trying while the service does not take a batch.
         on_report: Told of each spool when it is through.
 
@@ -65,10 +73,36 @@ def sync_spool(
     reports: list[SpoolReport] = []
     for find, deliver_one in ((find_spools, points), (find_artifact_spools, artifacts)):
         work = [
-            (spool, (tracking_uri or _address(spool[0]) or DEFAULT_URI).rstrip("/")) for spool in find(root)
+            (spool, (tracking_uri or _address(spool[0]) or DEFAULT_URI).rstrip("/"))
+            for spool in find(root)
+            if only_for is None or _is_meant_for(spool[0], only_for)
         ]
         reports += _in_parallel(work, deliver_one, open_transport, on_report)
     return reports
+
+
+def waiting_spools(directory: str | Path | None, *, only_for: Collection[str]) -> Iterator[Path]:
+    """Spools of this user that no live process owns and that were meant for one of these addresses.
+
+    Args:
+        directory: The spool folder; the user's own (INGEST_SPOOL_DIR) if not given.
+        only_for: Addresses of one service.
+    """
+    root = Path(directory) if directory is not None else Settings.read().spool_dir
+    for find in (find_spools, find_artifact_spools):
+        for spool, _, _ in find(root):
+            if _is_meant_for(spool, only_for) and (lock := claim_lock(spool)) is not None:
+                os.close(lock)
+                yield spool
+
+
+def _is_meant_for(directory: Path, addresses: Collection[str]) -> bool:
+    """Whether it goes to one of these addresses and belongs to this user: a folder may be shared."""
+    try:
+        is_own = directory.lstat().st_uid == os.geteuid()
+    except OSError:
+        return False
+    return is_own and (_address(directory) or "").rstrip("/") in addresses
 
 
 def _in_parallel(

@@ -118,6 +118,10 @@ class Housekeeping:
         """Revoke the token of this id, or all of this name; returns id, name and role of each."""
         return [tuple(row) for row in await self._fetch("revoke_token", id_or_name)]
 
+    async def delete_token(self, token_id: uuid.UUID) -> None:
+        """Delete a token that was made for one purpose, which is over."""
+        await self._fetch("delete_token", token_id)
+
     async def _fetch(self, query: str, *arguments: object) -> list[Any]:
         try:
             async with self._pool.acquire(timeout=TIMEOUT) as connection:

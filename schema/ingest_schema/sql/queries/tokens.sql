@@ -17,6 +17,10 @@ UPDATE ingest.tokens SET revoked_at = now()
 WHERE revoked_at IS NULL AND (token_id::text = $1 OR name = $1)
 RETURNING token_id, name, role;
 
+-- name: delete_token
+-- $1 token_id. For tokens that the service makes for a child process of its own: they leave no trace.
+DELETE FROM ingest.tokens WHERE token_id = $1;
+
 -- name: has_valid_token
 SELECT EXISTS (
     SELECT FROM ingest.tokens WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
