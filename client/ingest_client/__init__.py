@@ -10,6 +10,7 @@ exactly once, whenever the service is there. Training scripts import it as `inge
     Run                                 what start_run returns; thread-safe (`_run`)
     AsyncClient                         the asyncio twin (`_aio`)
     search_runs                         runs by a filter, as a DataFrame (`_search`)
+    autolog, SummaryWriter, …           training libraries (`integrations`)
     sync_spool                          what `ingest sync` does (`_sync`)
 
 Names are imported when they are first used: `import ingest` costs a few milliseconds at the top of every script, also of
@@ -78,9 +79,18 @@ if TYPE_CHECKING:
         RunAlreadyActive,
         SearchFailed,
     )
+    from ingest_client.integrations.accelerate import AccelerateTracker
+    from ingest_client.integrations.autolog import autolog
+    from ingest_client.integrations.keras import KerasCallback
+    from ingest_client.integrations.lightgbm import LightGBMCallback
+    from ingest_client.integrations.lightning import LightningLogger
+    from ingest_client.integrations.tensorboard import SummaryWriter
+    from ingest_client.integrations.transformers import TransformersCallback
+    from ingest_client.integrations.xgboost import XGBoostCallback
     from ingest_schema.errors import BadKey, BadStep, BadText, BadTime, BadValue, SchemaError
 
 __all__ = [
+    "AccelerateTracker",
     "ArtifactError",
     "ArtifactNotFound",
     "AsyncClient",
@@ -95,6 +105,9 @@ __all__ = [
     "ClientError",
     "Experiment",
     "FileInfo",
+    "KerasCallback",
+    "LightGBMCallback",
+    "LightningLogger",
     "ModelError",
     "Run",
     "RunAlreadyActive",
@@ -104,7 +117,11 @@ __all__ = [
     "Settings",
     "SpoolReport",
     "Stats",
+    "SummaryWriter",
+    "TransformersCallback",
+    "XGBoostCallback",
     "active_run",
+    "autolog",
     "create_experiment",
     "download_artifacts",
     "end_run",
@@ -143,6 +160,14 @@ __all__ = [
 ]
 
 _SOURCES: Final = {
+    "ingest_client.integrations.accelerate": ("AccelerateTracker",),
+    "ingest_client.integrations.autolog": ("autolog",),
+    "ingest_client.integrations.keras": ("KerasCallback",),
+    "ingest_client.integrations.lightgbm": ("LightGBMCallback",),
+    "ingest_client.integrations.lightning": ("LightningLogger",),
+    "ingest_client.integrations.tensorboard": ("SummaryWriter",),
+    "ingest_client.integrations.transformers": ("TransformersCallback",),
+    "ingest_client.integrations.xgboost": ("XGBoostCallback",),
     "ingest_schema.errors": ("BadKey", "BadStep", "BadText", "BadTime", "BadValue", "SchemaError"),
     "ingest_client._aio": ("AsyncClient", "AsyncRun"),
     "ingest_client._artifacts_fluent": (
