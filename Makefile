@@ -65,11 +65,11 @@ distclean: clean
 EXTENSIONS    := client/ingest_client/_hot.c ingest/store/_weave.c
 EXTRAS_server := server
 EXTRAS_lint   := dev
-EXTRAS_test   := dev,torch
+EXTRAS_test   := dev,torch,integrations
 EXTRAS_demo   := demo
 NOTE_server   := the service
 NOTE_lint     := linters, types and the service
-NOTE_test     := test tools, the service and PyTorch (large: up to some gigabytes, once)
+NOTE_test     := test tools, the service, PyTorch and training libraries (large: up to some gigabytes, once)
 NOTE_demo     := the service and PyTorch (large: up to some gigabytes, once)
 
 $(VENV)/.installed-%: pyproject.toml constraints.txt hatch_build.py $(EXTENSIONS) $(BIN)/python
