@@ -23,7 +23,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from ingest_client import pytorch
+    from ingest_client import integrations, pytorch
     from ingest_client._aio import AsyncClient, AsyncRun
     from ingest_client._artifacts_access import (
         FileInfo,
@@ -79,18 +79,11 @@ if TYPE_CHECKING:
         RunAlreadyActive,
         SearchFailed,
     )
-    from ingest_client.integrations.accelerate import AccelerateTracker
     from ingest_client.integrations.autolog import autolog
-    from ingest_client.integrations.keras import KerasCallback
-    from ingest_client.integrations.lightgbm import LightGBMCallback
-    from ingest_client.integrations.lightning import LightningLogger
     from ingest_client.integrations.tensorboard import SummaryWriter
-    from ingest_client.integrations.transformers import TransformersCallback
-    from ingest_client.integrations.xgboost import XGBoostCallback
     from ingest_schema.errors import BadKey, BadStep, BadText, BadTime, BadValue, SchemaError
 
 __all__ = [
-    "AccelerateTracker",
     "ArtifactError",
     "ArtifactNotFound",
     "AsyncClient",
@@ -105,9 +98,6 @@ __all__ = [
     "ClientError",
     "Experiment",
     "FileInfo",
-    "KerasCallback",
-    "LightGBMCallback",
-    "LightningLogger",
     "ModelError",
     "Run",
     "RunAlreadyActive",
@@ -118,8 +108,6 @@ __all__ = [
     "SpoolReport",
     "Stats",
     "SummaryWriter",
-    "TransformersCallback",
-    "XGBoostCallback",
     "active_run",
     "autolog",
     "create_experiment",
@@ -128,6 +116,7 @@ __all__ = [
     "flush",
     "get_artifact_uri",
     "get_tracking_uri",
+    "integrations",
     "last_active_run",
     "list_artifacts",
     "load_checkpoint",
@@ -160,14 +149,8 @@ __all__ = [
 ]
 
 _SOURCES: Final = {
-    "ingest_client.integrations.accelerate": ("AccelerateTracker",),
     "ingest_client.integrations.autolog": ("autolog",),
-    "ingest_client.integrations.keras": ("KerasCallback",),
-    "ingest_client.integrations.lightgbm": ("LightGBMCallback",),
-    "ingest_client.integrations.lightning": ("LightningLogger",),
     "ingest_client.integrations.tensorboard": ("SummaryWriter",),
-    "ingest_client.integrations.transformers": ("TransformersCallback",),
-    "ingest_client.integrations.xgboost": ("XGBoostCallback",),
     "ingest_schema.errors": ("BadKey", "BadStep", "BadText", "BadTime", "BadValue", "SchemaError"),
     "ingest_client._aio": ("AsyncClient", "AsyncRun"),
     "ingest_client._artifacts_fluent": (
@@ -226,7 +209,7 @@ _SOURCES: Final = {
     ),
 }
 
-_MODULES: Final = ("pytorch",)
+_MODULES: Final = ("integrations", "pytorch")
 """Modules that are public by their own names, also as `import ingest.NAME`."""
 
 

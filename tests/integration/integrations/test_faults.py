@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ingest
+from ingest import integrations
 from ingest_client._run import Run
 from ingest_client.integrations import _guard
 from tests.integration.integrations.test_libraries import (
@@ -68,7 +69,7 @@ def trains_transformers(tmp_path):
 
 def trains_accelerate(tmp_path):
     accelerate = pytest.importorskip("accelerate")
-    accelerator = accelerate.Accelerator(log_with=ingest.AccelerateTracker("x"), cpu=True)
+    accelerator = accelerate.Accelerator(log_with=integrations.AccelerateTracker("x"), cpu=True)
     accelerator.init_trackers("project", config={"lr": 0.1})
     accelerator.log({"loss": 1.0}, step=0)
     accelerator.log({"loss": 1.0}, step=1)
@@ -154,21 +155,26 @@ def test_callbacks_that_the_user_gave_fail_alone(broken, callback):
             xgboost = pytest.importorskip("xgboost")
             data = xgboost.DMatrix(FEATURES, label=TARGET)
             xgboost.train(
-                {}, data, 3, evals=[(data, "t")], callbacks=[ingest.XGBoostCallback()], verbose_eval=False
+                {},
+                data,
+                3,
+                evals=[(data, "t")],
+                callbacks=[integrations.XGBoostCallback()],
+                verbose_eval=False,
             )
             expected = {"xgboost.after_iteration"}
         elif callback == "LightGBMCallback":
             lightgbm = pytest.importorskip("lightgbm")
             data = lightgbm.Dataset(FEATURES, label=TARGET)
             lightgbm.train(
-                {"verbosity": -1}, data, 3, valid_sets=[data], callbacks=[ingest.LightGBMCallback()]
+                {"verbosity": -1}, data, 3, valid_sets=[data], callbacks=[integrations.LightGBMCallback()]
             )
             expected = {"lightgbm.after_iteration"}
         else:
             keras = pytest.importorskip("keras")
             model = keras.Sequential([keras.layers.Dense(1)])
             model.compile(optimizer="sgd", loss="mse")
-            model.fit(FEATURES, TARGET, epochs=2, verbose=0, callbacks=[ingest.KerasCallback()])
+            model.fit(FEATURES, TARGET, epochs=2, verbose=0, callbacks=[integrations.KerasCallback()])
             expected = {"keras.on_train_begin", "keras.on_epoch_end"}
     assert set(_guard.broken_hooks()) == expected
     assert len(broken()) == len(expected)

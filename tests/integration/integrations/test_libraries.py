@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ingest
+from ingest import integrations
 
 pytestmark = [
     pytest.mark.timeout(180),  # importing some of these takes tens of seconds on a busy machine
@@ -49,7 +50,7 @@ def lightning_parts():
 
 def test_lightning_logger(logged):
     pl, module, loader, quiet = lightning_parts()
-    pl.Trainer(logger=ingest.LightningLogger(run_name="by logger"), **quiet).fit(module(), loader)
+    pl.Trainer(logger=integrations.LightningLogger(run_name="by logger"), **quiet).fit(module(), loader)
     (run,) = logged()
     assert (run.name, run.status, run.params["width"]) == ("by logger", "FINISHED", "3")
     assert [step for step, _ in run.points["train_loss"]] == list(range(8))
@@ -100,7 +101,7 @@ def hugging_face_trainer(tmp_path, **more):
 
 def test_transformers_callback(logged, tmp_path):
     with ingest.start_run():
-        hugging_face_trainer(tmp_path, callbacks=[ingest.TransformersCallback()]).train()
+        hugging_face_trainer(tmp_path, callbacks=[integrations.TransformersCallback()]).train()
     (run,) = logged()
     assert run.params["train/learning_rate"] == "0.01"
     assert [step for step, _ in run.points["loss"]] == list(range(1, 9))
@@ -122,7 +123,7 @@ def test_transformers_autolog(logged, tmp_path):
 
 def test_accelerate_tracker(logged):
     accelerate = pytest.importorskip("accelerate")
-    accelerator = accelerate.Accelerator(log_with=ingest.AccelerateTracker("accelerated"), cpu=True)
+    accelerator = accelerate.Accelerator(log_with=integrations.AccelerateTracker("accelerated"), cpu=True)
     accelerator.init_trackers("project", config={"lr": 0.1, "nested": {"depth": 2}})
     for step in range(3):
         accelerator.log({"loss": 1.0 / (step + 1), "phase": "warm"}, step=step)
