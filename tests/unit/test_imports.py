@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "ingest_client": {"ingest_client", "ingest_schema"},
     "ingest_schema": {"ingest_schema"},
 }
-FACE = {"ingest", "ingest.pytorch"}
+FACE = {"ingest", "ingest.integrations", "ingest.pytorch"}
 """`ingest/__init__.py` and the client's public modules under its name: the one place where the service's package meets the client's."""
 
 HEAVY = {
