@@ -7,7 +7,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("serve", "migrate", "config", "sql", "runs", "sync", "compact", "doctor")
+COMMANDS = ("serve", "migrate", "config", "sql", "runs", "sync", "compact", "gc", "doctor")
 """Modules of this package that hold one command, a function of the same name."""
 GROUPS = ("token", "bench")
 """Modules that hold several, as a Typer application called `app`."""

@@ -79,8 +79,7 @@ async def set_lifecycle(db: Database, run_id: UUID, stage: Literal["active", "de
     """Delete or restore a run; one that is in that stage already stays as it is."""
 
     async def work(connection: Any) -> None:
-        if await connection.fetchrow(_SQL["lock"], run_id) is None:
-            raise RunUnknown(run_id)
+        await _lock(connection, run_id)
         await connection.execute(_SQL["unseal"], run_id)
         await connection.execute(_SQL["set_lifecycle"], run_id, stage)
 
@@ -104,9 +103,7 @@ async def edit_run(
     gone = [key for key, value in tags.items() if value is None]
 
     async def work(connection: Any) -> None:
-        row = await connection.fetchrow(_SQL["lock"], run_id)
-        if row is None:
-            raise RunUnknown(run_id)
+        row = await _lock(connection, run_id)
         if row["lifecycle"] == "deleted" and lifecycle != "active" and (name is not None or tags):
             raise RunIsDeleted(run_id)
         await connection.execute(_SQL["unseal"], run_id)
@@ -148,11 +145,17 @@ async def change_tag(db: Database, run_id: UUID, key: str, change: Callable[[str
     await db.edit(work)
 
 
+async def _lock(connection: Any, run_id: UUID) -> Any:
+    """The run's lifecycle and name, which stay until COMMIT. A run that is just being deleted for good is there no more."""
+    row = await connection.fetchrow(_SQL["lock"], run_id)
+    if row is None or await connection.fetch(_WRITE["gone_runs"], [run_id]):
+        raise RunUnknown(run_id)
+    return row
+
+
 async def _lock_active(connection: Any, run_id: UUID) -> str:
     """The run's name. The caller is about to change it."""
-    row = await connection.fetchrow(_SQL["lock"], run_id)
-    if row is None:
-        raise RunUnknown(run_id)
+    row = await _lock(connection, run_id)
     if row["lifecycle"] == "deleted":
         raise RunIsDeleted(run_id)
     await connection.execute(_SQL["unseal"], run_id)  # searches of runs at rest would not see the change

@@ -38,7 +38,7 @@ from ingest.store.summaries import Summaries, summarize
 from ingest_schema.sql import load_queries
 from ingest_schema.wire import Batch
 
-__all__ = ["BatchRefused", "commit_batches", "commit_group"]
+__all__ = ["GONE_HINT", "BatchRefused", "commit_batches", "commit_group"]
 
 Connection = Any  # asyncpg.Connection or its pool proxy, which share no type
 
@@ -49,12 +49,16 @@ _WRITER_COLUMNS: Final = (
 )  # fmt: skip
 
 
-class BatchRefused(ContentRefused):
-    """The content of one batch of the group can't be stored; `.index` says which. The group was rolled back."""
+GONE_HINT: Final = "log to a new run; an export of the old one can be imported under another id"
 
-    def __init__(self, index: int, message: str) -> None:
+
+class BatchRefused(ContentRefused):
+    """One batch of the group can't be stored; `.index` says which, `.hint` what to do. The group was rolled back."""
+
+    def __init__(self, index: int, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.index = index
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +166,34 @@ async def _explain(
         _SQL["last_seqs"], [batches[i].run_id for i in left], [batches[i].writer_id for i in left]
     )
     last_seqs = {(row["run_id"], row["writer_id"]): row["last_seq"] for row in rows}
+    gone = await _gone(connection, [batches[i].run_id for i in left])
     reasons: dict[int, Repeated | Gap | Refused] = {}
     for index in left:
         batch = batches[index]
+        if batch.run_id in gone:
+            reasons[index] = Refused(_gone_message(batch.run_id), hint=GONE_HINT)
+            continue
         last_seq = last_seqs.get((batch.run_id, batch.writer_id), 0)
         is_repeat = batch.seq <= last_seq
         reasons[index] = Repeated(batch.point_count) if is_repeat else Gap(expected_seq=last_seq + 1)
     return reasons
+
+
+async def _gone(connection: Connection, run_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the runs that are being deleted for good, or were."""
+    return {row["run_id"] for row in await connection.fetch(_SQL["gone_runs"], run_ids)}
+
+
+def _gone_message(run_id: UUID) -> str:
+    return f"run {run_id.hex} was deleted for good; nothing is stored for it any more"
+
+
+async def _refuse_gone(connection: Connection, runs: Sequence[RunEffects]) -> None:
+    """Refuse a batch of a run that is gone. Asked once the runs' rows are locked, so that none goes afterwards."""
+    gone = await _gone(connection, [run.run_id for run in runs])
+    for run in runs:
+        if run.run_id in gone:
+            raise BatchRefused(run.first_batch, _gone_message(run.run_id), hint=GONE_HINT)
 
 
 # --- events -------------------------------------------------------------------------------------------------------------
@@ -184,7 +209,7 @@ async def _apply_events(
     try:
         await _open_runs(connection, runs)
     except BatchRefused as refused:
-        raise BatchRefused(claimed[refused.index], str(refused)) from refused
+        raise BatchRefused(claimed[refused.index], str(refused), refused.hint) from refused
     await _add_params(connection, runs)
     await _set_tags(connection, runs)
     await _describe_writers(connection, runs)
@@ -212,6 +237,7 @@ async def _open_runs(connection: Connection, runs: Sequence[RunEffects]) -> None
         ],
     )
     await _unseal(connection, [(row["run_id"], None) for row in rows if row["is_sealed"]])
+    await _refuse_gone(connection, runs)
     found = {row["run_id"]: row for row in rows}
     created = {run_id for run_id, row in found.items() if row["is_new"]}
     for run in runs:

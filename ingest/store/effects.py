@@ -93,6 +93,8 @@ class RunEffects:
     run_id: UUID
     start: RunStart | None = None
     first_seen_ms: int = 0
+    first_batch: int = 0
+    """Index of a batch that brought it here."""
     start_batch: int = 0
     is_misplaced: bool = False
     """Its start names an experiment that is not there."""
@@ -142,7 +144,9 @@ def collect_effects(batches: Sequence[Batch]) -> list[RunEffects]:
             continue
         run = runs.get(batch.run_id)
         if run is None:
-            run = runs[batch.run_id] = RunEffects(batch.run_id, first_seen_ms=batch.sent_ms)
+            run = runs[batch.run_id] = RunEffects(
+                batch.run_id, first_seen_ms=batch.sent_ms, first_batch=index
+            )
         for event in batch.events:
             _APPLY[event.kind](run, index, batch.writer_id, event)
     return [runs[run_id] for run_id in sorted(runs)]

@@ -201,6 +201,8 @@ async def claim_posts(connection: Connection, posts: Sequence[Post]) -> SettledP
     woken = [row["run_id"] for row in rows if row["is_sealed"] or row["last_seq"] == 1]
     if woken:
         await connection.execute(_WRITE["unseal"], woken, [posts_writer(run_id) for run_id in woken])
+        if await connection.fetch(_WRITE["gone_runs"], woken):
+            raise Contention("a run was deleted for good meanwhile")
     settled = SettledPosts(posts, {}, seqs)
     if len(seqs) < len(runs):
         rows = await connection.fetch(_SQL["lifecycles"], [run_id for run_id in runs if run_id not in seqs])

@@ -194,7 +194,7 @@ class _Lane:
             try:
                 outcomes = await self._try_to_commit([waiting.work for waiting in group])
             except BatchRefused as refused:
-                _answer(group.pop(refused.index), Refused(str(refused)))
+                _answer(group.pop(refused.index), Refused(str(refused), refused.hint))
             except DatabaseUnavailable:
                 raise
             except Exception as error:

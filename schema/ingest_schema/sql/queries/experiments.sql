@@ -44,10 +44,10 @@ UPDATE experiments SET name = $2, updated_at_ms = $3 WHERE experiment_id = $1;
 UPDATE experiments SET lifecycle = $2, updated_at_ms = $3 WHERE experiment_id = $1;
 
 -- name: set_runs_lifecycle
--- All runs of $1 experiment_id follow it to $2 lifecycle.
-UPDATE runs
+-- All runs of $1 experiment_id follow it to $2 lifecycle, but those that are being deleted for good.
+UPDATE runs AS r
 SET lifecycle = $2, deleted_at = CASE WHEN $2 = 'deleted' THEN now() END
-WHERE experiment_id = $1 AND lifecycle <> $2;
+WHERE r.experiment_id = $1 AND r.lifecycle <> $2 AND NOT EXISTS (SELECT 1 FROM gone_runs AS g WHERE g.run_id = r.run_id);
 
 -- name: unseal_runs
 -- Takes the runs of $1 experiment_id out of the segments of searches; see migration 0003. All of them, sealed or not:

@@ -12,6 +12,7 @@ WHERE r.lifecycle = 'active'
 ORDER BY b.run_id, b.writer_id
 ON CONFLICT (run_id, writer_id) DO UPDATE
 SET last_seq = w.last_seq + 1, points = w.points + excluded.points, heartbeat_at = now()
+WHERE w.last_seq < 9223372036854775807  -- closed, as the run is being deleted for good
 RETURNING w.run_id, w.last_seq, w.is_sealed;
 
 -- name: lifecycles

@@ -32,6 +32,10 @@ SELECT w.run_id, w.writer_id, w.last_seq
 FROM unnest($1::uuid[], $2::uuid[]) AS b (run_id, writer_id)
 JOIN writers AS w ON w.run_id = b.run_id AND w.writer_id = b.writer_id;
 
+-- name: gone_runs
+-- Those of $1 run_id[] that were deleted for good (ingest/store/gone.py).
+SELECT run_id FROM gone_runs WHERE run_id = ANY ($1::uuid[]);
+
 -- name: experiments_by_name
 -- $1 name[]; they stay until COMMIT: a start must not land in an experiment that is deleted for good meanwhile.
 SELECT name, experiment_id FROM experiments WHERE name = ANY ($1::text[]) FOR KEY SHARE;
