@@ -10,6 +10,7 @@ from ingest.services import Services
 from ingest.web import (
     artifacts,
     batches,
+    browse,
     dashboard,
     edits,
     health,
@@ -36,6 +37,7 @@ ALL_ROUTES: tuple[Route, ...] = (
     *reads.ROUTES,
     *edits.ROUTES,
     *search.ROUTES,
+    *browse.ROUTES,
     *series.ROUTES,
     *stream.ROUTES,
     *artifacts.ROUTES,

@@ -100,11 +100,12 @@ async def get_series(request: web.Request) -> web.Response:
 
 
 async def query_series(request: web.Request) -> web.Response:
-    """Charts of many metrics of many runs in one answer: runs × keys, one set of options."""
+    """Charts of many metrics of many runs in one answer: runs × keys, one set of options, all columns or those named."""
     started = time.perf_counter()
     body = await _body(request)
     run_ids, keys = [_run_id(text) for text in _texts(body, "runs")], _texts(body, "keys")
-    options = _options({name: value for name, value in body.items() if name not in {"runs", "keys"}})
+    wanted = _texts(body, "columns") if "columns" in body else None
+    options = _options({n: value for n, value in body.items() if n not in {"runs", "keys", "columns"}})
     series = [(run_id, key) for run_id in dict.fromkeys(run_ids) for key in dict.fromkeys(keys)]
     if len(series) > MAX_SERIES:
         raise _too_much(
@@ -119,6 +120,8 @@ async def query_series(request: web.Request) -> web.Response:
                 "ask for fewer buckets",
             )
         answers = await _answers(reader, found, options)
+    if wanted is not None:
+        answers = [_only(answer, wanted) for answer in answers]
     missing = [
         {"run_id": run_id.hex, "key": key}
         for (run_id, key), fact in zip(series, facts, strict=True)
@@ -145,6 +148,14 @@ async def aggregate_series(request: web.Request) -> web.Response:
         found = [(*one, fact) for one, fact in zip(series, facts, strict=True) if fact is not None]
         answer = await _aggregated(reader, found, options)
     return _respond(request, {"key": key, "runs": len(found), **answer}, started)
+
+
+def _only(answer: dict[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """The answer with no more columns than these: of thirteen, a chart draws half."""
+    return {
+        **answer,
+        "columns": {name: answer["columns"][name] for name in wanted if name in answer["columns"]},
+    }
 
 
 async def _aggregated(

@@ -1,0 +1,19 @@
+/** How long something has run: a stop-watch while it does. */
+import { html, useEffect, useState } from "../lib.js";
+import { formatDuration } from "../format.js";
+
+/** @param {{start: number, end: number | null | undefined, isRunning: boolean}} props */
+export function Elapsed({ start, end, isRunning }) {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    if (!isRunning) return;
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, [isRunning]);
+  if (end == null && !isRunning) return null;
+  const ms = (end ?? now) - start;
+  return html`<span class="elapsed">${formatDuration(isRunning ? Math.max(0, Math.floor(ms / 1000) * 1000) : ms)}</span>`;
+}
+
+/** @param {{status: string}} props */
+export const Status = ({ status }) => html`<span class=${`status ${status.toLowerCase()}`} title=${status === "LOST" ? "No heartbeat: the process was killed or its machine is gone. Data that arrives revives it." : undefined}>${status.charAt(0) + status.slice(1).toLowerCase()}</span>`;
