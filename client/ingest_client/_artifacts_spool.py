@@ -240,8 +240,10 @@ class ArtifactSpool:
 
     def abandon(self) -> None:
         """Let go of the lock: at the end, or of our copy of it in a forked child, which leaves the parent's in place."""
-        with contextlib.suppress(OSError):
-            os.close(self._lock_fd)
+        # Forgotten before it is closed, and closed once: its number may be another file's by now.
+        lock_fd, self._lock_fd = self._lock_fd, -1
+        if lock_fd >= 0:
+            os.close(lock_fd)
 
     def _temporary(self, entry: Entry) -> Path:
         return self.directory / f"{entry.number:08d}.tmp"

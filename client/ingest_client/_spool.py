@@ -327,10 +327,7 @@ class Spool:
                     segment.path.unlink(missing_ok=True)
             if delete:
                 remove_spool(self.directory)
-            for fd in (*self._shapes_fds, self._lock_fd):
-                with contextlib.suppress(OSError):
-                    os.close(fd)
-            self._shapes_fds = []
+            self._close_files()
 
     def abandon(self) -> None:
         """In a forked child: seal this process's view of the parent's segments and let its lock go.
@@ -342,9 +339,16 @@ class Spool:
         self.is_closed = True
         for segment in (*self.segments, *self._spares):
             segment.seal()
-        for fd in (*self._shapes_fds, self._lock_fd):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        self._close_files()
+
+    def _close_files(self) -> None:
+        """Close each once: after a spool is disposed of, and before a fork, its numbers may have become those of other files."""
+        files = (*self._shapes_fds, self._lock_fd)
+        self._shapes_fds, self._lock_fd = [], -1
+        for fd in files:
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
 
 
 def _writer_of(segment: Segment) -> Write:

@@ -233,3 +233,28 @@ def test_a_forked_child_that_does_not_log_leaves_no_trace(script, stub, spool_di
     assert process.returncode == 0, errors
     assert [p[3] for p in stub.points()] == [1.0, 2.0]
     assert len({b.writer_id for b in stub.batches}) == 1
+
+
+def test_a_fork_after_a_run_was_delivered_closes_no_file_of_the_program(script, stub):
+    """The numbers of the spool's files may be those of other files by then, such as a DataLoader's pipes."""
+    source = """
+        import os, time
+        import ingest
+        run = ingest.start_run()
+        run.log_metric("a", 1.0)
+        run.log_text("a", "a.txt")
+        ingest.end_run()
+        while not run.is_delivered:
+            time.sleep(0.01)
+        time.sleep(0.3)  # the uploader takes the empty spool away
+        files = [os.open("/dev/null", os.O_RDONLY) for _ in range(50)]
+        child = os.fork()
+        if child == 0:
+            for fd in files:
+                os.fstat(fd)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    """
+    process = script(source, stub.url)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
