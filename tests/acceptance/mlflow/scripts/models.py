@@ -33,7 +33,7 @@ elif sys.argv[2] == "pyfunc":
 else:
     torch.manual_seed(1)
     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.GELU(), torch.nn.Linear(3, 2)).eval()
-    options = {}
+    options: dict[str, object] = {}
     if mlflow.__version__ >= "3":
         options = {"serialization_format": sys.argv[3]}
     if sys.argv[3] == "pt2":
