@@ -5,8 +5,10 @@
     rules        names and lengths
     bodies       content types and JSON
     experiments, runs, metrics, inputs, searches, history     the requests, by subject
-    run_names    names for runs that came without one
-    answers      entities as the client expects them
+    logged_models, registry, model_versions                   the same, of models
+    model_sources    what a version of a registered model may be made of
+    run_names        names for runs and models that came without one
+    answers, model_answers    entities as the client expects them
 
 Each `read_…` takes a decoded body (or a query as `fields.query_object` gives it) and returns a dataclass, or raises
 `MlflowError`, and nothing else, whatever it is given. The routes are in `ingest.web.mlflow`; what is done with a

@@ -89,6 +89,11 @@ class Fields:
     def integer_or_none(self, name: str) -> int | None:
         return self.integer(name) if name in self._values else None
 
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        value = self._values.get(name, default)
+        assert isinstance(value, bool)  # noqa: S101  # as above
+        return value
+
     def number(self, name: str) -> float:
         value = self._values[name]
         assert isinstance(value, float)  # noqa: S101  # as above

@@ -107,10 +107,13 @@ def read_log_metric(body: Any) -> LogBatch:
 
 def read_log_batch(body: Any) -> LogBatch:
     """A request of runs/log-batch."""
-    points = _plain_points(body.get("metrics")) if isinstance(body, dict) else None
-    if points is not None:
+    given = body.get("metrics") if isinstance(body, dict) else None
+    points = _plain_points(given)
+    of_models = _plain_model_points(given, points) if points is not None else None
+    if points is not None and of_models is not None:
         fields, metrics = read(WITHOUT_METRICS, body), []
     else:
+        points = None
         fields = read(LOG_BATCH, body)
         metrics = fields.messages("metrics")
     _check_run_id_form(run_id_text(fields))
@@ -129,7 +132,7 @@ def read_log_batch(body: Any) -> LogBatch:
         group_points(points),
         tuple(params),
         tuple(dict(tags).items()),
-        _model_points(metrics),
+        _model_points(metrics) if of_models is None else of_models,
     )
 
 
@@ -172,8 +175,6 @@ def _plain_points(metrics: Any) -> list[Point] | None:
         values = [metric["value"] for metric in metrics]
         times_ms = [metric["timestamp"] for metric in metrics]
         steps = [metric.get("step", 0) for metric in metrics]
-        if any("model_id" in metric for metric in metrics):
-            return None
         array("q", steps)  # integers in the range of int64, or an error
         array("q", times_ms)
     except (KeyError, TypeError, AttributeError, OverflowError):
@@ -189,6 +190,23 @@ def _plain_points(metrics: Any) -> list[Point] | None:
         return list(zip(keys, steps, times_ms, map(double, values), strict=True))
     except WrongTypeError:  # an integer beyond float64
         return None
+
+
+def _plain_model_points(metrics: Any, points: Sequence[Point]) -> tuple[ModelPoint, ...] | None:
+    """Those of the points that belong to models, as `_plain_points` found them; None if there may be something to say."""
+    if not any("model_id" in metric for metric in metrics):
+        return ()
+    names = [
+        (metric.get("model_id"), metric.get("dataset_name"), metric.get("dataset_digest"))
+        for metric in metrics
+    ]
+    if not all(text is None or (type(text) is str and "\0" not in text) for three in names for text in three):
+        return None
+    return tuple(
+        ModelPoint(model_id, *point, dataset_name or "", dataset_digest or "")
+        for (model_id, dataset_name, dataset_digest), point in zip(names, points, strict=True)
+        if model_id
+    )
 
 
 def _checked_point(metric: Fields, path: str) -> Point:

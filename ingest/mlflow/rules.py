@@ -21,6 +21,7 @@ __all__ = [
     "check_experiment_tag",
     "check_key",
     "check_length",
+    "check_model_text",
     "check_param",
     "check_run_name",
     "check_tag",
@@ -100,6 +101,11 @@ def check_experiment_tag(key: str, value: str) -> None:
 def check_run_name(name: str) -> None:
     """A run's name is a tag's value: there is no other limit."""
     _check_stored_text("run_name", name)
+
+
+def check_model_text(what: str, text: str) -> None:
+    """Refuse a value of a param or tag of a model, which has a run's limits."""
+    _check_stored_text(what, text)
 
 
 def _check_stored_text(what: str, text: str) -> None:

@@ -10,7 +10,16 @@ Used by `ingest.store.search`, which runs the statements.
 
 from __future__ import annotations
 
-from ingest.search.dialect import EXPERIMENTS, MLFLOW_EXPERIMENTS, MLFLOW_RUNS, RUNS, Dialect
+from ingest.search.dialect import (
+    EXPERIMENTS,
+    MLFLOW_EXPERIMENTS,
+    MLFLOW_LOGGED_MODELS,
+    MLFLOW_MODEL_VERSIONS,
+    MLFLOW_REGISTERED_MODELS,
+    MLFLOW_RUNS,
+    RUNS,
+    Dialect,
+)
 from ingest.search.errors import FilterError
 from ingest.search.parser import EVERYTHING, parse_field, parse_filter, parse_order
 
@@ -18,6 +27,9 @@ __all__ = [
     "EVERYTHING",
     "EXPERIMENTS",
     "MLFLOW_EXPERIMENTS",
+    "MLFLOW_LOGGED_MODELS",
+    "MLFLOW_MODEL_VERSIONS",
+    "MLFLOW_REGISTERED_MODELS",
     "MLFLOW_RUNS",
     "RUNS",
     "Dialect",

@@ -17,6 +17,9 @@ from ingest.search.nodes import Kind
 __all__ = [
     "EXPERIMENTS",
     "MLFLOW_EXPERIMENTS",
+    "MLFLOW_LOGGED_MODELS",
+    "MLFLOW_MODEL_VERSIONS",
+    "MLFLOW_REGISTERED_MODELS",
     "MLFLOW_RUNS",
     "RUNS",
     "Attribute",
@@ -185,4 +188,63 @@ EXPERIMENTS: Final = replace(
     ),
     _entities={},
     _attributes={},
+)
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+_TIMES: Final = (
+    Attribute("creation_timestamp", "number", ORDERING, aliases=("creation_time",)),
+    Attribute("last_updated_timestamp", "number", ORDERING, aliases=("last_updated_time",)),
+)
+_NAMES: Final = (*MATCHING, *LISTS)
+_ATTRIBUTE: Final = ("attribute", "attributes")
+
+MLFLOW_LOGGED_MODELS: Final = Dialect(
+    name="MLflow logged models",
+    strict=True,
+    attribute_names=_ATTRIBUTE,
+    unknown_entity="Valid values are ['metrics', 'params', 'tags', 'attributes']",
+    entities=(
+        _METRICS,
+        replace(_PARAMS, operators=_NAMES, has_null=False),
+        replace(_TAGS, operators=_NAMES, has_null=False),
+    ),
+    attributes=(
+        Attribute("name", "text", _NAMES),
+        Attribute("model_id", "text", _NAMES),
+        Attribute("model_type", "text", _NAMES),
+        Attribute("status", "text", _NAMES),
+        Attribute("source_run_id", "text", _NAMES),
+        *_TIMES,
+    ),
+)
+
+MLFLOW_REGISTERED_MODELS: Final = Dialect(
+    name="MLflow registered models",
+    strict=True,
+    attribute_names=_ATTRIBUTE,
+    unknown_entity="Valid values are ['attribute', 'tag']",
+    entities=(replace(_TAGS, has_null=False),),
+    attributes=(
+        Attribute("name", "text", _NAMES),
+        Attribute("last_updated_timestamp", "number", (), aliases=("timestamp",)),
+        Attribute("creation_timestamp", "number", ()),
+    ),
+)
+"""Attributes without operators are for orders only."""
+
+MLFLOW_MODEL_VERSIONS: Final = Dialect(
+    name="MLflow model versions",
+    strict=True,
+    attribute_names=_ATTRIBUTE,
+    unknown_entity="Valid values are ['attribute', 'tag']",
+    entities=(replace(_TAGS, has_null=False),),
+    attributes=(
+        Attribute("name", "text", _NAMES),
+        Attribute("run_id", "text", _NAMES),
+        Attribute("source_path", "text", MATCHING),
+        Attribute("version_number", "number", ORDERING),
+        Attribute("creation_timestamp", "number", ()),
+        Attribute("last_updated_timestamp", "number", (), aliases=("timestamp",)),
+    ),
 )

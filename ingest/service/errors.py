@@ -8,6 +8,11 @@ ServiceError
  ├─ RunIsDeleted         as ExperimentDeleted
  ├─ TagUnknown           there is nothing to delete
  ├─ ParamsDiffer         params are written once
+ ├─ ModelUnknown         a logged model, by its id
+ ├─ ModelTagUnknown, ModelParamsDiffer     as TagUnknown and ParamsDiffer, of a logged model
+ ├─ RegisteredUnknown    a registered model, by its name
+ ├─ RegistryNameTaken    by another registered model
+ ├─ VersionUnknown, AliasUnknown           of a registered model
  └─ Unstorable           PostgreSQL can't store this content
 """
 
@@ -18,15 +23,22 @@ from uuid import UUID
 from ingest.store.posts import ParamChange
 
 __all__ = [
+    "AliasUnknown",
     "ExperimentDeleted",
     "ExperimentUnknown",
+    "ModelParamsDiffer",
+    "ModelTagUnknown",
+    "ModelUnknown",
     "NameTaken",
     "ParamsDiffer",
+    "RegisteredUnknown",
+    "RegistryNameTaken",
     "RunIsDeleted",
     "RunUnknown",
     "ServiceError",
     "TagUnknown",
     "Unstorable",
+    "VersionUnknown",
 ]
 
 
@@ -96,3 +108,65 @@ class ParamsDiffer(ServiceError):
 
 class Unstorable(ServiceError):
     """The database refused the content itself."""
+
+
+class ModelUnknown(ServiceError):
+    """There is no such logged model, or it is deleted."""
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__(f"there is no logged model {model_id!r}")
+        self.model_id = model_id
+
+
+class ModelTagUnknown(ServiceError):
+    """The logged model has no such tag."""
+
+    def __init__(self, model_id: str, key: str) -> None:
+        super().__init__(f"logged model {model_id} has no tag {key!r}")
+        self.model_id = model_id
+        self.key = key
+
+
+class ModelParamsDiffer(ServiceError):
+    """The logged model has this param with another value."""
+
+    def __init__(self, model_id: str, key: str, old_value: str, new_value: str) -> None:
+        super().__init__(f"logged model {model_id} has another value for {key!r}")
+        self.model_id = model_id
+        self.key = key
+        self.old_value = old_value
+        self.new_value = new_value
+
+
+class RegisteredUnknown(ServiceError):
+    """There is no registered model of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no registered model {name!r}")
+        self.name = name
+
+
+class RegistryNameTaken(ServiceError):
+    """Another registered model has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a registered model {name!r} already")
+        self.name = name
+
+
+class VersionUnknown(ServiceError):
+    """The registered model is not there, or has no such version."""
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(f"registered model {name!r} has no version {version}")
+        self.name = name
+        self.version = version
+
+
+class AliasUnknown(ServiceError):
+    """The registered model has no such alias."""
+
+    def __init__(self, name: str, alias: str) -> None:
+        super().__init__(f"registered model {name!r} has no alias {alias!r}")
+        self.name = name
+        self.alias = alias

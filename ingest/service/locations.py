@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-__all__ = ["experiment_location", "run_location"]
+__all__ = ["experiment_location", "model_location", "run_location"]
 
 
 def experiment_location(experiment_id: int, stored: str) -> str:
@@ -19,3 +19,8 @@ def experiment_location(experiment_id: int, stored: str) -> str:
 def run_location(experiment_id: int, stored: str, run_id: UUID) -> str:
     """The root of a run's artifacts."""
     return f"{experiment_location(experiment_id, stored).rstrip('/')}/{run_id.hex}/artifacts"
+
+
+def model_location(experiment_id: int, stored: str, model_id: str) -> str:
+    """The root of a logged model's artifacts."""
+    return f"{experiment_location(experiment_id, stored).rstrip('/')}/models/{model_id}/artifacts"

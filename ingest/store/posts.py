@@ -5,6 +5,7 @@ it is stored. It carries no number, and whoever sent it sends it again after a l
 is stored already, with the same key, time, step and value, is not stored again.
 
     claim      the row in `writers` that all posts to a run share; it serialises them, in this process and others
+    models     points may belong to logged models too; a post that names one that is not there is out
     params     compared with what is stored, in order of arrival; a post that differs is out
     tags       the last one wins
     points     those of all posts to a run become one batch of that writer, without repeats
@@ -18,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -30,6 +31,8 @@ from ingest_schema.sql import load_queries
 from ingest_schema.wire import Batch, pack_column
 
 __all__ = [
+    "ModelMissing",
+    "ModelPoint",
     "ParamChange",
     "ParamsChanged",
     "Post",
@@ -44,8 +47,21 @@ Connection = Any  # asyncpg.Connection or its pool proxy, which share no type
 
 _SQL: Final = load_queries("posts")
 _WRITE: Final = load_queries("write")
+_MODELS: Final = load_queries("logged_models")
 
 _WRITER_NAMESPACE: Final = UUID("5d0f6c9a-6b0e-5c58-9a55-0d7d8f6c2f11")
+
+
+class ModelPoint(NamedTuple):
+    """A point of the run that a logged model has too, and the dataset that it was measured on; "" without one."""
+
+    model_id: str
+    key: str
+    step: int
+    time_ms: int
+    value: float
+    dataset_name: str
+    dataset_digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +69,7 @@ class Post:
     """What is to be logged to one run.
 
     name, parent_run_id: None leaves them as they are. keys to values: points as columns, as in `Batch`, no two equal.
+    model_points: those of the points that are for logged models too.
     """
 
     run_id: UUID
@@ -65,6 +82,7 @@ class Post:
     steps: bytes = b""
     times_ms: bytes = b""
     values: bytes = b""
+    model_points: Sequence[ModelPoint] = ()
 
     @property
     def point_count(self) -> int:
@@ -76,7 +94,7 @@ class Post:
         texts = sum(
             len(key) + len(value) for labels in (self.params, self.tags) for key, value in labels.items()
         )
-        return 500 + 100 * len(self.keys) + 3 * len(self.steps) + 4 * texts
+        return 500 + 100 * len(self.keys) + 3 * len(self.steps) + 4 * texts + 400 * len(self.model_points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +123,14 @@ class ParamsChanged:
     changes: tuple[ParamChange, ...]
 
 
-PostOutcome = Stored | Refused | RunUnknown | RunDeleted | ParamsChanged
+@dataclass(frozen=True, slots=True)
+class ModelMissing:
+    """There is no such logged model, or it is deleted; nothing of the post was stored."""
+
+    model_id: str
+
+
+PostOutcome = Stored | Refused | RunUnknown | RunDeleted | ParamsChanged | ModelMissing
 
 
 def posts_writer(run_id: UUID) -> UUID:
@@ -122,11 +147,13 @@ class SettledPosts:
     seqs: dict[UUID, int]
 
     async def apply(self, connection: Connection) -> list[Batch]:
-        """Store params and tags; the points that are new, as one batch for each run."""
+        """Store params, tags and points of models; the points that are new, as one batch for each run."""
+        await self._find_models(connection)
         await self._add_params(connection)
         going = [post for i, post in enumerate(self.posts) if i not in self.outcomes]
         await _describe_runs(connection, going)
         await _set_tags(connection, going)
+        await _add_model_points(connection, going)
         batches = _batches(going, self.seqs)
         kept = await _without_repeats(connection, batches)
         await self._correct_points(connection, kept)
@@ -140,6 +167,18 @@ class SettledPosts:
             number = min(post.point_count, left.get(post.run_id, 0))
             left[post.run_id] = left.get(post.run_id, 0) - number
             self.outcomes[i] = Stored(number)
+
+    async def _find_models(self, connection: Connection) -> None:
+        wanted = {point.model_id for _, post in self._going() for point in post.model_points}
+        if not wanted:
+            return
+        rows = await connection.fetch(_MODELS["active_models"], sorted(wanted))
+        missing = wanted - {row["model_id"] for row in rows}
+        for i, post in self._going():
+            for point in post.model_points:
+                if point.model_id in missing:
+                    self.outcomes[i] = ModelMissing(point.model_id)
+                    break
 
     async def _add_params(self, connection: Connection) -> None:
         wanted = {(post.run_id, key) for i, post in self._going() for key in post.params}
@@ -238,6 +277,12 @@ async def _set_tags(connection: Connection, posts: Sequence[Post]) -> None:
     if tags:
         columns = [run_id for run_id, _ in tags], [key for _, key in tags], list(tags.values())
         await connection.execute(_WRITE["set_tags"], *columns)
+
+
+async def _add_model_points(connection: Connection, posts: Sequence[Post]) -> None:
+    rows = [(*point[:5], post.run_id, *point[5:]) for post in posts for point in post.model_points]
+    if rows:
+        await connection.execute(_MODELS["add_points"], *map(list, zip(*rows, strict=True)))
 
 
 # --- points -----------------------------------------------------------------------------------------------------------

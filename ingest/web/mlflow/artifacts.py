@@ -19,9 +19,11 @@ from ingest.artifacts.paths import Place, check_path, check_prefix, join, parse_
 from ingest.artifacts.store import Entry
 from ingest.mlflow.errors import refused
 from ingest.mlflow.fields import Field, Table, query_object, read, string
+from ingest.mlflow.logged_models import model_not_found
 from ingest.mlflow.runs import run_not_found
 from ingest.service.documents import RunInfo, get_info
 from ingest.service.locations import run_location
+from ingest.service.logged_models import get_place
 from ingest.services import Services
 from ingest.web.mlflow.endpoint import routes
 from ingest.web.problems import retry_later
@@ -29,7 +31,7 @@ from ingest.web.routes import SERVICES, Access, Handler, Route
 from ingest.web.transfers import answer_file, body_of
 from ingest_schema.ids import parse_id
 
-__all__ = ["ROUTES"]
+__all__ = ["ROUTES", "page_of_files"]
 
 MAX_LIST: Final = 10_000
 """Entries of one page of `artifacts/list`."""
@@ -52,7 +54,7 @@ def _place(path: str) -> Place:
 
 
 async def _place_to_write(request: web.Request) -> Place:
-    """The place that the path names, of a run that is there."""
+    """The place that the path names, of a run or a logged model that is there."""
     services = request.app[SERVICES]
     if services.lifecycle.is_draining:
         raise retry_later("shutting_down", "The service is stopping; nothing was stored.")
@@ -66,6 +68,10 @@ async def _place_to_write(request: web.Request) -> Place:
         run = await get_info(services.database, place.run_id)
         if run.experiment_id != place.experiment_id:
             raise run_not_found(place.run_id.hex)
+    elif place.model_id is not None:
+        model = await get_place(services.database, place.model_id)
+        if model.experiment_id != place.experiment_id:
+            raise model_not_found(place.model_id)
     return place
 
 
@@ -182,9 +188,20 @@ async def list_of_run(request: web.Request) -> web.Response:
     directory = check_prefix(said.text("path"))
     run = await _run(services, wanted)
     prefix = run_prefix(run.experiment_id, run.run_id)
-    after = said.text("page_token").encode()
-    found = await services.artifacts.store.page(join(prefix, directory), after=after, limit=MAX_LIST + 1)
-    answer: dict[str, Any] = {"root_uri": run_location(run.experiment_id, run.artifact_location, run.run_id)}
+    root_uri = run_location(run.experiment_id, run.artifact_location, run.run_id)
+    return await page_of_files(services.artifacts, prefix, directory, root_uri, said.text("page_token"))
+
+
+async def page_of_files(
+    artifacts: Artifacts, prefix: str, directory: str, root_uri: str, token: str
+) -> web.Response:
+    """One directory below a prefix of the store, page by page; paths are relative to the prefix.
+
+    Args:
+        root_uri: What clients call the prefix. token: Of the page before, or "".
+    """
+    found = await artifacts.store.page(join(prefix, directory), after=token.encode(), limit=MAX_LIST + 1)
+    answer: dict[str, Any] = {"root_uri": root_uri}
     if files := found[:MAX_LIST]:
         answer["files"] = [_file_info(entry, entry.path.removeprefix(prefix + "/")) for entry in files]
     if len(found) > MAX_LIST:

@@ -2,7 +2,7 @@
 
     endpoint("POST", "runs/delete", read_run_id, delete_run)
 
-The parser gets the object in the body, or in the query of a GET, and returns a request; the action gets the services and
+The parser gets the object in the body, or in the query of a GET, with the parameters of the path put in, and returns a request; the action gets the services and
 that request, and returns what is answered: an object, JSON that is made already, or a response of its own.
 """
 
@@ -56,9 +56,10 @@ def endpoint(
         if access == "write" and services.lifecycle.is_draining:
             raise retry_later("shutting_down", "The service is stopping; nothing was stored.")
         if query is not None:
-            sent = read(query_object(query, request.query.items()))
+            given = query_object(query, request.query.items())
         else:
-            sent = read(await _body(request, services))
+            given = await _body(request, services)
+        sent = read({**given, **request.match_info} if request.match_info else given)
         answer = await act(services, sent)
         body = answer if isinstance(answer, bytes) else orjson.dumps(answer)
         return web.Response(body=body, content_type="application/json")

@@ -15,6 +15,7 @@ from ingest.mlflow.fields import query_object
 from ingest.service import histories
 from ingest.service.logging import log
 from ingest.services import Services
+from ingest.store.posts import ModelPoint
 from ingest.store.timeline import Columns, Place
 from ingest.web.mlflow.endpoint import Answer, endpoint, routes
 from ingest.web.mlflow.runs import post_of_labels
@@ -32,6 +33,7 @@ async def log_metrics(services: Services, sent: metrics.LogBatch) -> Answer:
     post = post_of_labels(
         sent.run_id, dict(sent.params), dict(sent.tags),
         keys=points.keys, counts=points.counts, steps=points.steps, times_ms=points.times_ms, values=points.values,
+        model_points=[ModelPoint(*astuple(point)) for point in sent.model_points],
     )  # fmt: skip
     await log(services.intake, post)
     return {}

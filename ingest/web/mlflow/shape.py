@@ -29,6 +29,7 @@ from ingest.service.errors import (
     Unstorable,
 )
 from ingest.store.errors import Contention, ContentRefused, DatabaseUnavailable
+from ingest.web.mlflow.model_errors import model_error
 from ingest.web.problems import Problem, problem_of
 from ingest.write.admission import QueueFull
 
@@ -153,7 +154,7 @@ def _of_service(error: ServiceError) -> MlflowError:
         case Unstorable():
             return refused(f"This can't be stored: {error}")
         case _:
-            return refused(str(error))
+            return model_error(error) or refused(str(error))
 
 
 def _params_differ(error: ParamsDiffer) -> MlflowError:

@@ -13,10 +13,10 @@ class Rest:
     """Calls endpoints; what is not 200 is returned as its error code and message."""
 
     def __init__(self, client: TestClient[Any, Any]) -> None:
-        self._client = client
+        self.client = client
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
-        async with self._client.request(method, f"/api/2.0/mlflow/{path}", **options) as response:
+        async with self.client.request(method, f"/api/2.0/mlflow/{path}", **options) as response:
             body = orjson.loads(await response.read())
             return body if response.status == 200 else (response.status, body["error_code"], body["message"])
 

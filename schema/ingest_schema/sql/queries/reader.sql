@@ -58,7 +58,8 @@ BEGIN
     FOREACH relation IN ARRAY ARRAY[
         'experiments', 'experiment_tags', 'runs', 'params', 'tags', 'writers', 'metric_chunks', 'packed_chunks',
         'series',
-        'datasets', 'run_datasets', 'run_models', 'metrics', 'latest_metrics', 'runs_wide'
+        'datasets', 'run_datasets', 'run_models', 'logged_models', 'logged_model_metrics', 'registered_models',
+        'model_versions', 'model_aliases', 'metrics', 'latest_metrics', 'runs_wide'
     ] LOOP
         EXECUTE format('GRANT SELECT ON ingest.%I TO %I', relation, reader);
     END LOOP;
