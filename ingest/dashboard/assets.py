@@ -99,6 +99,6 @@ def _policy(page: str) -> str:
     ]
     hashes = "".join(f" 'sha256-{digest}'" for digest in maps)
     return (
-        f"default-src 'self'; script-src 'self'{hashes}; style-src 'self'; img-src 'self' data: blob:; "
+        f"default-src 'self'; script-src 'self'{hashes}; style-src 'self'; img-src 'self' data: blob:; frame-src 'self' blob:; "
         "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )

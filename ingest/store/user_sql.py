@@ -296,7 +296,13 @@ def _explained(error: Exception, meter: _Meter) -> Exception:
             return DatabaseUnavailable(f"{sqlstate}: {error}")
         position = getattr(error, "position", None)
         advice = _SLOW if sqlstate == "57014" else getattr(error, "hint", None)
-        return _refused(sqlstate, str(error), advice, int(position) if position else None)
+        # str(error) would add the hint, which stands on its own here.
+        message = (
+            "\n".join(filter(None, (error.args[0], getattr(error, "detail", None))))
+            if error.args
+            else str(error)
+        )
+        return _refused(sqlstate, message, advice, int(position) if position else None)
     if isinstance(error, OSError):
         return DatabaseUnavailable(f"{type(error).__name__}: {error}")
     return _refused(

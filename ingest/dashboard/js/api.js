@@ -21,7 +21,7 @@ export const mayWrite = () => session.get().role !== "read";
 export class ApiError extends Error {
   /**
    * @param {number} status 0 if no answer came
-   * @param {{detail?: string, hint?: string, code?: string, column?: number, text?: string, message?: string, error_code?: string}} problem
+   * @param {{detail?: string, hint?: string, code?: string, column?: number, text?: string, position?: number | null, message?: string, error_code?: string}} problem
    */
   constructor(status, problem) {
     super(problem.detail ?? problem.message ?? `The service answered ${status}.`);
@@ -31,6 +31,8 @@ export class ApiError extends Error {
     /** Of a filter: the column of the first character that could not be read, from 1. */
     this.column = problem.column;
     this.pointed = problem.text ?? "";
+    /** Of SQL: the character where PostgreSQL stopped, from 1. */
+    this.position = problem.position ?? null;
   }
 }
 

@@ -7,6 +7,7 @@ import { ThemeButton } from "./components/theme-button.js";
 import { Icon } from "./components/icons.js";
 import { PAGES } from "./pages.js";
 import { Outlet, followLink, fromMlflow } from "./router.js";
+import { loadSession } from "./session.js";
 import { useStore } from "./store.js";
 import { navigate, useAddress } from "./url.js";
 
@@ -47,4 +48,5 @@ function App() {
 const target = fromMlflow(location.hash);
 if (target) navigate(target, { replace: true });
 document.addEventListener("click", followLink);
+void loadSession().catch(() => {}); // away for now: the pages say so and try again
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));

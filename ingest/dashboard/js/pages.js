@@ -15,4 +15,11 @@ export const PAGES = [
   { path: "/experiments", title: "Experiments", load: () => import("./pages/experiments.js"), nav: { label: "Experiments", key: "e" } },
   { path: "/experiments/:experimentId", title: "Runs", load: () => import("./pages/runs.js") },
   { path: "/runs", title: "All runs", load: () => import("./pages/runs.js"), nav: { label: "Runs", key: "r" } },
+  { path: "/runs/:runId", title: "Run", load: () => import("./pages/run.js") },
+  { path: "/compare", title: "Compare", load: () => import("./pages/compare.js") },
+  { path: "/models", title: "Models", load: () => import("./pages/models.js"), nav: { label: "Models", key: "m" } },
+  { path: "/models/:model", title: "Model", load: () => import("./pages/model.js") },
+  { path: "/sql", title: "SQL", load: () => import("./pages/sql.js"), nav: { label: "SQL", key: "s" } },
+  { path: "/operations", title: "Operations", load: () => import("./pages/operations.js"), nav: { label: "Operations", key: "o" } },
+  { path: "/login", title: "Log in", load: () => import("./pages/login.js") },
 ];

@@ -1,0 +1,41 @@
+/** The curves of one run: its own metrics, and those of the machines that it ran on. */
+import { html, useMemo } from "../lib.js";
+import { CHART_VIEW } from "../charts/options.js";
+import { ChartGrid } from "../charts/grid.js";
+import { coloursOf } from "../charts/colours.js";
+import { EmptyState } from "../components/states.js";
+import { useLoad } from "../load.js";
+import { get } from "../api.js";
+import { list, useView } from "../url.js";
+
+const SYSTEM = "system/";
+/** The machine's curves stand unfolded on a tab of their own. */
+const SYSTEM_VIEW = { ...CHART_VIEW, fold: list() };
+
+/** @param {string} key */
+const isOwn = (key) => !key.startsWith(SYSTEM);
+/** @param {string} key */
+const isSystem = (key) => key.startsWith(SYSTEM);
+
+/** @param {{run: any, isOver: boolean}} props */
+export function Charts({ run, isOver }) {
+  const [view, change] = useView(CHART_VIEW);
+  return html`<${ChartGrid} ...${drawn(run, isOver)} view=${view} change=${change} only=${isOwn} />`;
+}
+
+/** @param {{run: any, isOver: boolean}} props */
+export function SystemCharts({ run, isOver }) {
+  const [view, change] = useView(SYSTEM_VIEW);
+  const { data } = useLoad((signal) => get(`/api/v1/runs/${run.run_id}/series`, { query: { match: `${SYSTEM}*`, limit: 1 }, signal }), [run.run_id], { everyMs: isOver ? undefined : 10_000 });
+  const runs = useMemo(() => drawn(run, isOver), [run.run_id, run.name, isOver]);
+  if (data && !data.series.length) {
+    return html`<${EmptyState} title="No figures of the machine"><p class="muted">Start the run with <code>ingest.start_run(log_system_metrics=True)</code>, or set <code>INGEST_SYSTEM_METRICS=1</code>, to log processor, memory, disk, network and GPU.</p></${EmptyState}>`;
+  }
+  return html`<${ChartGrid} ...${runs} view=${view} change=${change} only=${isSystem} />`;
+}
+
+/** @param {any} run @param {boolean} isOver */
+function drawn(run, isOver) {
+  const ranks = [...new Set(run.writers.map((/** @type {any} */ one) => one.rank))].sort((a, b) => a - b);
+  return { runs: [{ id: run.run_id, name: run.name, colour: coloursOf([run.run_id]).get(run.run_id), ranks }], live: isOver ? [] : [run.run_id] };
+}

@@ -1,0 +1,39 @@
+/** Where and out of what code a run came: tags that its client wrote by itself, and the files that it left. */
+import { html } from "../lib.js";
+import { ApiError, request } from "../api.js";
+import { Code, CopyAs, sqlText } from "../components/code.js";
+import { EmptyState } from "../components/states.js";
+import { useLoad } from "../load.js";
+
+const FILES = /** @type {const} */ ([["environment/git.diff", "Changes that were not committed"], ["environment/packages.txt", "Packages"]]);
+const NAMES = { "mlflow.source.name": "Script", "mlflow.source.type": "Started as", "mlflow.source.git.commit": "Commit", "mlflow.source.git.branch": "Branch", "mlflow.source.git.repoURL": "Repository", "mlflow.user": "User" };
+
+/** @param {{run: any}} props */
+export function Environment({ run }) {
+  const facts = Object.entries(run.tags)
+    .filter(([key]) => key in NAMES || key.startsWith("ingest.env.") || key.startsWith("mlflow.source."))
+    .map(([key, value]) => [NAMES[/** @type {keyof typeof NAMES} */ (key)] ?? key.replace(/^(ingest\.env|mlflow\.source)\./, ""), value]);
+  const { data: files } = useLoad((signal) => Promise.all(FILES.map(([path]) => fileText(run.run_id, path, signal))), [run.run_id]);
+  if (!facts.length && files && files.every((one) => one === null)) {
+    return html`<${EmptyState} title="Nothing is known of this run's environment" icon="file"><p class="muted">The client notes host, command, commit and packages by itself, unless that was switched off or another client logged the run.</p></${EmptyState}>`;
+  }
+  return html`
+    <div class="stack">
+      ${facts.length ? html`<section class="card"><header><h2>Environment</h2><span class="spacer"></span><${CopyAs} sql=${`SELECT key, value FROM tags\nWHERE run_id = ${sqlText(run.run_id)} AND (key LIKE 'ingest.env.%' OR key LIKE 'mlflow.source.%')`} /></header>
+        <dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd><code>${value}</code></dd></div>`)}</dl></section>` : null}
+      ${FILES.map(([path, label], i) => (files?.[i] ? html`<section class="card"><header><h2>${label}</h2><a href=${`/api/v1/runs/${run.run_id}/artifacts/${path}`} download>${path}</a></header><div class="card-body">${path.endsWith(".diff") ? html`<${Diff} text=${files[i]} />` : html`<${Code} code=${files[i]} label=${label} />`}</div></section>` : null))}
+    </div>`;
+}
+
+/** @param {{text: string}} props */
+const Diff = ({ text }) => html`<pre class="diff" tabindex="0">${text.split("\n").slice(0, 5000).map((line) => html`<span class=${/^[+](?!\+\+)/.test(line) ? "added" : /^-(?!--)/.test(line) ? "removed" : /^@@/.test(line) ? "place" : ""}>${`${line}\n`}</span>`)}</pre>`;
+
+/** The file, or null without one. @param {string} runId @param {string} path @param {AbortSignal} signal */
+async function fileText(runId, path, signal) {
+  try {
+    return await (await request("GET", `/api/v1/runs/${runId}/artifacts/${path}`, undefined, { signal, accept: "*/*" })).text();
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return null;
+    throw error;
+  }
+}
