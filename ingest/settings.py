@@ -46,7 +46,7 @@ CLIENT_VARIABLES = frozenset(
     ENV_PREFIX + name
     for name in (
         "TRACKING_URI", "TOKEN", "TLS_CA", "SPOOL_DIR", "SPOOL_MAX_BYTES", "ARTIFACT_SPOOL_MAX_BYTES",
-        "MODE", "MAX_AGE", "SHUTDOWN_TIMEOUT",
+        "MODE", "MAX_AGE", "SHUTDOWN_TIMEOUT", "DISTRIBUTED", "JOB_ID",
         "EXPERIMENT_NAME", "EXPERIMENT_ID", "RUN_ID",
     )
 )  # fmt: skip

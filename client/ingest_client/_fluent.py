@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from ingest_client import _lifetime
+from ingest_client import _launch, _lifetime
 from ingest_client._run import Run, warn
 from ingest_client._settings import Settings, checked_uri
 from ingest_client.errors import RunAlreadyActive
@@ -131,7 +131,8 @@ def start_run(  # noqa: PLR0917 - the order of MLflow's arguments is kept
     Needs no service and no network: the run's id is made here.
 
     Args:
-        run_id: Go on with this run instead (also INGEST_RUN_ID and MLFLOW_RUN_ID); an ended one is running again.
+        run_id: Go on with this run instead (also INGEST_RUN_ID and MLFLOW_RUN_ID); an ended one is running again. Without it
+            the ranks of a distributed job agree on one: the n-th call of each is the n-th run of all (docs/distributed.md).
         experiment_id: What `create_experiment` gave, or the service's number; else `set_experiment`'s, else
             INGEST_EXPERIMENT_NAME's or MLFLOW_EXPERIMENT_NAME's, else "Default".
         run_name: For people.
@@ -164,7 +165,7 @@ def start_run(  # noqa: PLR0917 - the order of MLflow's arguments is kept
         run = Run(
             settings,
             experiment=_experiment_to_use(experiment_id),
-            run_id=parse_id(run_id) if run_id else None,
+            run_id=parse_id(run_id) if run_id else _launch.next_run_id(settings, warn),
             run_name=run_name,
             parent_run_id=parent,
             resume_from_step=resume_from_step,

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from ingest_client._launch import ranks_of
 from ingest_client._transport import USER_AGENT
 from ingest_schema.errors import SchemaError
 from ingest_schema.values import check_text
@@ -44,28 +45,25 @@ class RunInfo:
 
 
 def writer_body() -> dict[str, Any]:
-    """Who writes. Ranks as torchrun, SLURM and Open MPI name them in the environment."""
+    """Who writes. Ranks as torchrun, SLURM and MPI name them in the environment."""
+    ranks = ranks_of(os.environ)
     body: dict[str, Any] = {
-        "rank": _env_int("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK") or 0,
+        "rank": ranks.rank if ranks is not None else _rank_alone(),
         "host": socket.gethostname()[:255] or "unknown",
         "pid": os.getpid(),
         "client": USER_AGENT,
     }
-    for field, names in (
-        ("world_size", ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")),
-        ("local_rank", ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")),
-    ):
-        if (number := _env_int(*names)) is not None:
-            body[field] = number
+    if ranks is not None:
+        body["world_size"] = ranks.size
+        if ranks.local_rank is not None:
+            body["local_rank"] = ranks.local_rank
     return body
 
 
-def _env_int(*names: str) -> int | None:
-    for name in names:
-        text = os.environ.get(name, "")
-        if text.isdecimal() and int(text) < 2**31:
-            return int(text)
-    return None
+def _rank_alone() -> int:
+    """RANK by itself, as some scripts set it for their own processes."""
+    text = os.environ.get("RANK", "")
+    return int(text) if text.isdecimal() and int(text) < 2**31 else 0
 
 
 def user_name() -> str | None:

@@ -71,6 +71,7 @@ class Run(ArtifactMethods):
         parent_run_id: UUID | None = None,
         resume_from_step: int | None = None,
         owns_run: bool = True,
+        start_time: int | None = None,
     ) -> None:
         self.id = run_id or new_id()
         self.settings = settings
@@ -79,7 +80,7 @@ class Run(ArtifactMethods):
         self._parent = parent_run_id
         self._resume_from_step = resume_from_step
         self._owns_run = owns_run
-        self._start_ms = time.time_ns() // 1_000_000
+        self._start_ms = time.time_ns() // 1_000_000 if start_time is None else start_time
         self._start_pid = os.getpid()
         self._end_ms: int | None = None
         self._status = "RUNNING"

@@ -21,6 +21,7 @@ DEFAULT_SPOOL_BYTES: Final = 4 * 1024**3
 DEFAULT_ARTIFACT_SPOOL_BYTES: Final = 32 * 1024**3
 
 _MODES: Final = ("online", "offline")
+_SWITCH: Final = ("auto", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +52,19 @@ class Settings:
     """INGEST_MAX_AGE: seconds that a point waits for others before it is sent; wide runs wait up to five times as long."""
     shutdown_timeout: float = 10.0
     """INGEST_SHUTDOWN_TIMEOUT: seconds that the end of the process waits at most for the service."""
+    distributed: str = "auto"
+    """INGEST_DISTRIBUTED: `auto`: the ranks of a job by torchrun, SLURM or MPI log to one run; `off`: each to its own."""
+    job_id: str | None = None
+    """INGEST_JOB_ID: a name for a distributed job, the same in all ranks and in no other job; needed where ranks on several machines can't agree otherwise."""
 
     def __post_init__(self) -> None:
         checked_uri(self.tracking_uri)
         if self.mode not in _MODES:
             raise ValueError(f"INGEST_MODE is {self.mode!r}; it must be one of {', '.join(_MODES)}")
+        if self.distributed not in _SWITCH:
+            raise ValueError(
+                f"INGEST_DISTRIBUTED is {self.distributed!r}; it must be one of {', '.join(_SWITCH)}"
+            )
         for name, value in (
             ("INGEST_MAX_AGE", self.max_age),
             ("INGEST_SHUTDOWN_TIMEOUT", self.shutdown_timeout),
@@ -97,6 +106,8 @@ class Settings:
             mode=env.get("INGEST_MODE") or "online",
             max_age=_number(env, "INGEST_MAX_AGE", 1.0),
             shutdown_timeout=_number(env, "INGEST_SHUTDOWN_TIMEOUT", 10.0),
+            distributed=(env.get("INGEST_DISTRIBUTED") or "auto").lower(),
+            job_id=env.get("INGEST_JOB_ID") or None,
         )
 
 

@@ -27,6 +27,7 @@ from ingest.store.effects import (
     attempt_of,
     collect_effects,
     experiment_unknown,
+    joint_end,
 )
 from ingest.store.errors import ContentRefused
 from ingest.store.outcomes import Gap, Outcome, Refused, Rejection, Repeated, Stored
@@ -45,9 +46,10 @@ Connection = Any  # asyncpg.Connection or its pool proxy, which share no type
 _SQL: Final = load_queries("write")
 _WRITER_COLUMNS: Final = (
     "rank", "world_size", "local_rank", "host", "pid", "client",
-    "attempt", "resume_from_step", "started_at_ms", "ended_at_ms", "stats",
+    "attempt", "resume_from_step", "started_at_ms", "ended_at_ms", "stats", "end_status",
 )  # fmt: skip
-
+_UNTOLD: Final = dict.fromkeys(("resume_from_step", "world_size", "ended_at_ms", "end_status"))
+"""What a writer that starts has not told yet."""
 
 GONE_HINT: Final = "log to a new run; an export of the old one can be imported under another id"
 
@@ -269,18 +271,30 @@ def _settle(run: RunEffects, state: RunState, writers: list[dict[str, Any]]) -> 
 
     An end is passed over if another writer started after it: it is a dead attempt's, delivered late from a spool.
     """
+    rows = {row["writer_id"]: row for row in writers}
     for writer_id, event in run.events:
-        if event.kind == "run_end":
-            end_time_ms = event.body["end_time_ms"]
-            if not any(w["started_at_ms"] > end_time_ms for w in writers if w["writer_id"] != writer_id):
-                state = state.after_end(event.body["status"], end_time_ms)
+        if event.kind != "run_start":
+            facts = run.writers[writer_id]
+            row = rows.get(writer_id)
+            if row is not None:
+                row |= {
+                    name: facts.columns[name]
+                    for name in ("ended_at_ms", "end_status")
+                    if name in facts.columns
+                }
+            if row is not None and (row["world_size"] or 1) > 1:
+                state = joint_end(writers) or state
+            elif event.kind == "run_end":
+                end_time_ms = event.body["end_time_ms"]
+                if not any(w["started_at_ms"] > end_time_ms for w in writers if w["writer_id"] != writer_id):
+                    state = state.after_end(event.body["status"], end_time_ms)
             continue
         facts = run.writers[writer_id]
         rank = facts.columns.get("rank", 0)
         attempt = facts.columns["attempt"] = attempt_of(writer_id, rank, facts, writers)
-        started = {"writer_id": writer_id, "rank": rank, "attempt": attempt, **facts.columns}
-        started.setdefault("resume_from_step", None)
+        started = {**_UNTOLD, "writer_id": writer_id, "rank": rank, "attempt": attempt, **facts.columns}
         writers.append(started)
+        rows[writer_id] = started
         state = state.after_start(
             event.body["start_time_ms"], resumes=event.body.get("resume_from_step") is not None
         )

@@ -152,6 +152,27 @@ def collect_effects(batches: Sequence[Batch]) -> list[RunEffects]:
     return [runs[run_id] for run_id in sorted(runs)]
 
 
+def joint_end(writers: Sequence[Mapping[str, Any]]) -> RunState | None:
+    """The end of a run of several ranks: when the last of them is done, with the status of the lowest.
+
+    Args:
+        writers: Rows of the run's writers that have started (writer_id, rank, world_size, started_at_ms, ended_at_ms, end_status).
+
+    Returns:
+        None while a rank is at work, and for a run that no rank has ended. An end is passed over if a writer started after
+        it: the job was restarted. Ranks that fell silent are waited for until the service gives them up (`liveness`).
+    """
+    ends = [w for w in writers if w["end_status"] is not None]
+    ends = [w for w in ends if not any(o["started_at_ms"] > w["ended_at_ms"] for o in writers)]
+    if not ends:
+        return None
+    lowest = min(ends, key=lambda w: (w["rank"], -w["ended_at_ms"]))
+    others = [w for w in writers if w["rank"] != lowest["rank"] and (w["world_size"] or 1) > 1]
+    if any(w["ended_at_ms"] is None for w in others):
+        return None
+    return RunState(lowest["end_status"], max(w["ended_at_ms"] for w in (lowest, *others)))
+
+
 def attempt_of(writer_id: UUID, rank: int, facts: WriterFacts, writers: Sequence[Mapping[str, Any]]) -> int:
     """The attempt that a starting writer belongs to.
 
@@ -223,12 +244,17 @@ def _heartbeat(run: RunEffects, index: int, writer_id: UUID, event: Event) -> No
 
 def _run_end(run: RunEffects, index: int, writer_id: UUID, event: Event) -> None:
     del index
+    columns = run.writers.setdefault(writer_id, WriterFacts()).columns
+    columns["end_status"], columns["ended_at_ms"] = event.body["status"], event.body["end_time_ms"]
     run.events.append((writer_id, event))
 
 
 def _writer_end(run: RunEffects, index: int, writer_id: UUID, event: Event) -> None:
     del index
-    run.writers.setdefault(writer_id, WriterFacts()).columns["ended_at_ms"] = event.time_ms
+    columns = run.writers.setdefault(writer_id, WriterFacts()).columns
+    if "end_status" not in columns:
+        columns["ended_at_ms"] = event.time_ms
+    run.events.append((writer_id, event))
 
 
 _APPLY: Final = {

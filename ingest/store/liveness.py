@@ -29,4 +29,4 @@ async def look_for_silence(connection: Any, lost_after: float) -> tuple[list[UUI
         lost = await connection.fetch(_SQL["mark_lost"], lost_after, MAX_RUNS)
         if changed := [row["run_id"] for row in (*back, *lost)]:
             await connection.execute(_SQL["unseal"], changed)
-    return [row["run_id"] for row in lost], [row["run_id"] for row in back]
+    return [row["run_id"] for row in lost if row["status"] == "LOST"], [row["run_id"] for row in back]

@@ -2,10 +2,16 @@
 
 -- name: mark_lost
 -- RUNNING runs of which no writer was heard of for $1 seconds; heartbeat_at becomes when the last one was. At most $2.
+-- Where a rank has ended the run and others vanished without a word, the run gets the end of the lowest that did.
 UPDATE runs AS r
-SET status = 'LOST', heartbeat_at = s.last_seen
+SET status = coalesce(s.ends[1], 'LOST'), heartbeat_at = s.last_seen,
+    end_time_ms = CASE WHEN s.ends[1] IS NULL THEN r.end_time_ms ELSE s.ended_at_ms END
 FROM (
-    SELECT q.run_id, max(w.heartbeat_at) AS last_seen
+    SELECT q.run_id, max(w.heartbeat_at) AS last_seen, max(w.ended_at_ms) AS ended_at_ms,
+           array_agg(w.end_status ORDER BY w.rank, w.ended_at_ms DESC) FILTER (
+               WHERE w.end_status IS NOT NULL
+                 AND w.ended_at_ms >= (SELECT max(o.started_at_ms) FROM writers AS o WHERE o.run_id = q.run_id)
+           ) AS ends
     FROM runs AS q
     JOIN writers AS w ON w.run_id = q.run_id
     WHERE q.status = 'RUNNING'
@@ -14,7 +20,7 @@ FROM (
     LIMIT $2
 ) AS s
 WHERE r.run_id = s.run_id AND r.status = 'RUNNING'
-RETURNING r.run_id, r.heartbeat_at;
+RETURNING r.run_id, r.heartbeat_at, r.status;
 
 -- name: revive
 -- LOST runs that were heard of since are RUNNING again. $1 seconds as in mark_lost, $2 at most.

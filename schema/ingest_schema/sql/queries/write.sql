@@ -73,7 +73,7 @@ WHERE r.run_id = b.run_id;
 
 -- name: writers_of_runs
 -- $1 run_id[]; the runs' rows are locked, so that nobody else opens an attempt meanwhile.
-SELECT run_id, writer_id, rank, attempt, resume_from_step, started_at_ms
+SELECT run_id, writer_id, rank, world_size, attempt, resume_from_step, started_at_ms, ended_at_ms, end_status
 FROM writers
 WHERE run_id = ANY ($1::uuid[]) AND started_at_ms IS NOT NULL;
 
@@ -90,13 +90,14 @@ SET rank = COALESCE(b.rank, w.rank),
     resume_from_step = COALESCE(b.resume_from_step, w.resume_from_step),
     started_at_ms = COALESCE(b.started_at_ms, w.started_at_ms),
     ended_at_ms = COALESCE(b.ended_at_ms, w.ended_at_ms),
-    stats = COALESCE(b.stats::jsonb, w.stats)
+    stats = COALESCE(b.stats::jsonb, w.stats),
+    end_status = COALESCE(b.end_status, w.end_status)
 FROM unnest(
     $1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::text[], $7::bigint[], $8::text[],
-    $9::int[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[]
+    $9::int[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[]
 ) AS b (
     run_id, writer_id, rank, world_size, local_rank, host, pid, client,
-    attempt, resume_from_step, started_at_ms, ended_at_ms, stats
+    attempt, resume_from_step, started_at_ms, ended_at_ms, stats, end_status
 )
 WHERE w.run_id = b.run_id AND w.writer_id = b.writer_id;
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from ingest.store.effects import RunState, WriterFacts, attempt_of, collect_effects
+from ingest.store.effects import RunState, WriterFacts, attempt_of, collect_effects, joint_end
 from ingest_schema.events import Event
 from ingest_schema.wire import Batch
 
@@ -80,3 +80,38 @@ def test_of_several_ends_the_latest_stands():
 def test_which_attempt_a_writer_belongs_to(rank, mine, others, attempt):
     """Ranks of one restart share an attempt; a spool delivered after a restart belongs to the attempt before it."""
     assert attempt_of(W3, rank, mine, others) == attempt
+
+
+def rank(
+    number: int, *, started: int = 0, ended: int | None = None, status: str | None = None
+) -> dict[str, Any]:
+    return {
+        "rank": number, "world_size": 2, "started_at_ms": started, "ended_at_ms": ended, "end_status": status,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("writers", "end"),
+    [
+        ([rank(0, ended=5, status="FINISHED"), rank(1)], None),
+        ([rank(0, ended=5, status="FINISHED"), rank(1, ended=9, status="FAILED")], RunState("FINISHED", 9)),
+        ([rank(0, ended=5, status="FAILED"), rank(1, ended=3, status="KILLED")], RunState("FAILED", 5)),
+        ([rank(0), rank(1, ended=3, status="KILLED")], None),
+        ([rank(0, ended=5, status="FAILED"), rank(1, ended=4), rank(0, started=6), rank(1, started=6)], None),
+        ([rank(0, ended=5, status="FINISHED")], RunState("FINISHED", 5)),
+        ([rank(0, ended=5, status="FINISHED"), rank(0)], RunState("FINISHED", 5)),
+    ],
+    ids=[
+        "one at work",
+        "rank 0 decides",
+        "the last time",
+        "rank 0 at work",
+        "restarted",
+        "only rank 0",
+        "its helper",
+    ],
+)
+def test_a_run_of_several_ranks_ends_with_the_last_of_them(
+    writers: list[dict[str, Any]], end: RunState | None
+):
+    assert joint_end(writers) == end
