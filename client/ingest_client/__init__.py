@@ -9,6 +9,7 @@ exactly once, whenever the service is there. Training scripts import it as `inge
     pytorch, log_checkpoint …           models in MLflow's format, and checkpoints (`pytorch`, `_checkpoints`)
     Run                                 what start_run returns; thread-safe (`_run`)
     AsyncClient                         the asyncio twin (`_aio`)
+    get_run, search_experiments …       what the service has, in MLflow's shape (`_read`); get_metric_history (`_history`)
     search_runs                         runs by a filter, as a DataFrame (`_search`)
     autolog, SummaryWriter, …           training libraries (`integrations`)
     sync_spool                          what `ingest sync` does (`_sync`)
@@ -63,7 +64,17 @@ if TYPE_CHECKING:
         set_tracking_uri,
         start_run,
     )
+    from ingest_client._history import Metric, get_metric_history
     from ingest_client._identity import RunInfo
+    from ingest_client._read import (
+        RunData,
+        StoredRun,
+        StoredRunInfo,
+        get_experiment,
+        get_experiment_by_name,
+        get_run,
+        search_experiments,
+    )
     from ingest_client._registry import register_model
     from ingest_client._run import Run
     from ingest_client._search import search_runs
@@ -76,6 +87,8 @@ if TYPE_CHECKING:
         BadPath,
         ClientError,
         ModelError,
+        NotFound,
+        ReadFailed,
         RunAlreadyActive,
         SearchFailed,
     )
@@ -98,15 +111,21 @@ __all__ = [
     "ClientError",
     "Experiment",
     "FileInfo",
+    "Metric",
     "ModelError",
+    "NotFound",
+    "ReadFailed",
     "Run",
     "RunAlreadyActive",
+    "RunData",
     "RunInfo",
     "SchemaError",
     "SearchFailed",
     "Settings",
     "SpoolReport",
     "Stats",
+    "StoredRun",
+    "StoredRunInfo",
     "SummaryWriter",
     "active_run",
     "autolog",
@@ -115,6 +134,10 @@ __all__ = [
     "end_run",
     "flush",
     "get_artifact_uri",
+    "get_experiment",
+    "get_experiment_by_name",
+    "get_metric_history",
+    "get_run",
     "get_tracking_uri",
     "integrations",
     "last_active_run",
@@ -138,6 +161,7 @@ __all__ = [
     "log_text",
     "pytorch",
     "register_model",
+    "search_experiments",
     "search_runs",
     "set_experiment",
     "set_tag",
@@ -191,6 +215,16 @@ _SOURCES: Final = {
         "set_tracking_uri",
         "start_run",
     ),
+    "ingest_client._history": ("Metric", "get_metric_history"),
+    "ingest_client._read": (
+        "RunData",
+        "StoredRun",
+        "StoredRunInfo",
+        "get_experiment",
+        "get_experiment_by_name",
+        "get_run",
+        "search_experiments",
+    ),
     "ingest_client._registry": ("register_model",),
     "ingest_client._run": ("Run",),
     "ingest_client._identity": ("RunInfo",),
@@ -204,6 +238,8 @@ _SOURCES: Final = {
         "BadPath",
         "ClientError",
         "ModelError",
+        "NotFound",
+        "ReadFailed",
         "RunAlreadyActive",
         "SearchFailed",
     ),

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingest_client import _launch, _lifetime
@@ -58,6 +58,13 @@ class Experiment:
     name: str | None
     experiment_id: str
     """What `start_run(experiment_id=…)` takes: the service's number, or the name where the number is not known."""
+    artifact_location: str | None = None
+    """None, as the times are and the tags empty, until the service was asked (`get_experiment`)."""
+    lifecycle_stage: str = "active"
+    creation_time: int | None = None
+    """Milliseconds since the Unix epoch."""
+    last_update_time: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def set_tracking_uri(uri: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -294,6 +294,28 @@ class Run(ArtifactMethods):
     def __reduce__(self) -> tuple[Callable[..., Run], tuple[Any, ...]]:
         """Pickled into another process it becomes a writer of its own there; the token comes from the environment."""
         return _join, (self.id.hex, self._experiment, self._name, self.settings.tracking_uri)
+
+    # --- what is there ----------------------------------------------------------------------------------------------
+
+    def history(self, keys: str | Sequence[str] | None = None, *, output_format: Any = "pandas") -> Any:
+        """All points of its metrics from the service, after what is still to be delivered; see docs/search.md.
+
+        Args:
+            keys: A metric, or several; by default all.
+            output_format: `pandas` (a DataFrame), `arrow` (a Table), or `batches` (an iterator of record batches).
+
+        Returns:
+            Columns key, step, time_ms and value, metric after metric, by step, then time. Nothing is sampled.
+
+        Raises:
+            NotFound, ReadFailed: The run is not there yet, or the service can't be reached.
+            ImportError: The library of the format is not there.
+        """
+        from ingest_client import _history
+
+        return _history.history(
+            self.id.hex, keys, output_format=output_format, tracking_uri=self.settings.tracking_uri
+        )
 
     # --- what it is -------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
     ClientError
      ├─ RunAlreadyActive       start_run while a run is active, without nested=True
      ├─ SearchFailed           the service can't be reached, or refuses the search
+     ├─ ReadFailed             the service can't be reached, or refuses to tell of a run, an experiment, a metric
+     │   └─ NotFound           there is no such run or experiment
      ├─ BadPath (ValueError)   no path of an artifact
      ├─ ArtifactError          reading: the service can't be reached, or what arrived is not what was sent
      │   └─ ArtifactNotFound   there is no such artifact, run or model
@@ -19,6 +21,8 @@ __all__ = [
     "BadPath",
     "ClientError",
     "ModelError",
+    "NotFound",
+    "ReadFailed",
     "RunAlreadyActive",
     "SearchFailed",
 ]
@@ -34,6 +38,14 @@ class RunAlreadyActive(ClientError):
 
 class SearchFailed(ClientError):
     """A search has no answer: the service can't be reached, or can't read the filter. The message says which."""
+
+
+class ReadFailed(ClientError):
+    """A question about runs, experiments or metrics has no answer. The message says why."""
+
+
+class NotFound(ReadFailed):
+    """The service has no such run or experiment."""
 
 
 class BadPath(ClientError, ValueError):
