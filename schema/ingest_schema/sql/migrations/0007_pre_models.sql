@@ -13,7 +13,7 @@ SET lock_timeout = '2s';
 
 CREATE TABLE logged_models (
     model_id       text COLLATE "C" PRIMARY KEY,
-    experiment_id  bigint NOT NULL REFERENCES experiments,
+    experiment_id  bigint NOT NULL REFERENCES experiments ON DELETE CASCADE,
     name           text COLLATE "C" NOT NULL,
     model_type     text,
     source_run_id  text COLLATE "C",
@@ -42,7 +42,7 @@ CREATE TABLE logged_model_metrics (
     dataset_digest text COLLATE "C" NOT NULL DEFAULT '',
     PRIMARY KEY (model_id, key, step, time_ms, value, run_id, dataset_name, dataset_digest)
 );
-COMMENT ON TABLE logged_model_metrics IS 'Points of runs that belong to a logged model too, with the dataset that they were measured on.';
+COMMENT ON TABLE logged_model_metrics IS 'Points of runs that belong to a logged model too, with the dataset that they were measured on. They stay when the run goes.';
 
 -- The registry: names for people, versions below them, aliases and stages ----------------------------------------------
 

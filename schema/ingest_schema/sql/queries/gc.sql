@@ -167,7 +167,7 @@ ORDER BY e.experiment_id
 LIMIT $4;
 
 -- name: delete_experiment
--- Its tags and data sets go with it. No row: it was restored, or got a run. $1 experiment_id.
+-- Its tags, data sets and logged models go with it. No row: it was restored, or got a run. $1 experiment_id.
 WITH gone AS (
     DELETE FROM experiments
     WHERE experiment_id = $1 AND lifecycle = 'deleted' AND NOT EXISTS (SELECT 1 FROM runs WHERE experiment_id = $1)
