@@ -77,10 +77,9 @@ export function Chart({ metric, runs, groups, view, change, height, versions, is
     { label: "CSV", icon: /** @type {const} */ ("download"), run: () => saveCsv(metric, drawn) },
   ];
   return html`
-    <figure class="chart" data-metric=${metric} draggable=${!isFull} aria-label=${`Chart of ${metric}`}
-      onDragStart=${(/** @type {DragEvent} */ event) => dragStart(event, metric)} onDragOver=${(/** @type {DragEvent} */ event) => event.preventDefault()}
+    <figure class="chart" data-metric=${metric} aria-label=${`Chart of ${metric}`} onDragOver=${(/** @type {DragEvent} */ event) => event.preventDefault()}
       onDrop=${(/** @type {DragEvent} */ event) => dropped(event, metric, view, change)}>
-      <figcaption>
+      <figcaption draggable=${!isFull} onDragStart=${(/** @type {DragEvent} */ event) => dragStart(event, metric)}>
         <span class="chart-title truncate" title=${metric}>${metric}</span>
         ${isLoading ? html`<span class="spinner tiny" aria-label="Loading"></span>` : null}
         <span class="spacer"></span>
@@ -88,7 +87,7 @@ export function Chart({ metric, runs, groups, view, change, height, versions, is
         <${Menu} label="" icon="more" title=${`More about ${metric}`} className="icon-button small" align="right" items=${menu} />
       </figcaption>
       <div class="plot-box">
-        <div class="plot" ref=${place} style=${{ height: `${height}px` }} onDragStart=${(/** @type {Event} */ event) => event.stopPropagation()}></div>
+        <div class="plot" ref=${place} style=${{ height: `${height}px` }}></div>
         ${error ? html`<div class="chart-note error" role="alert">${error instanceof Error ? error.message : String(error)}</div>` : lines && !drawn.length ? html`<div class="chart-note">None of the shown runs has this metric.</div>` : null}
         <div class="chart-tip" ref=${tip} hidden></div>
       </div>
@@ -208,7 +207,7 @@ function plotOptions(view, change, drawn, tip) {
     x: view.x,
     logx: view.logx && view.x !== "time",
     logy: view.logy,
-    rangeX: view.from !== null && view.to !== null && view.to > view.from ? [view.from, view.to] : null,
+    rangeX: view.from !== null && view.to !== null && view.to > view.from ? [view.from, view.to] : wholeRange(drawn),
     rangeY: view.clip ? clippedRange(drawn.map(({ curve }) => curve)) : null,
     syncKey: "charts",
     onZoom: (from, to) => {
@@ -218,6 +217,17 @@ function plotOptions(view, change, drawn, tip) {
     onReset: () => change({ from: null, to: null }),
     onCursor: (at) => showTip(tip.current, drawn, at, view.x),
   };
+}
+
+/** From where the first bucket begins to where the last one ends, not only from middle to middle. @param {import("./plot.js").Drawn[]} drawn @returns {[number, number] | null} */
+function wholeRange(drawn) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const { curve: { x, from = x, to = x } } of drawn) {
+    if (!x.length) continue;
+    low = Math.min(low, from[0]);
+    high = Math.max(high, to[to.length - 1]);
+  }
+  return low < high ? [low, high] : null;
 }
 
 /** What the curves are at the cursor. By hand and not by a component: it follows every move of the pointer. @param {HTMLDivElement | null} box @param {import("./plot.js").Drawn[]} drawn @param {{left: number, top: number, x: number} | null} at @param {import("./options.js").Axis} axis */

@@ -3,6 +3,10 @@ import DOMPurify from "dompurify";
 import { marked } from "marked";
 import { html, useMemo } from "../lib.js";
 
+// HTML in a note is shown as it was typed; what Markdown makes of the rest is cleaned all the same (a link may say javascript:).
+const escaped = (/** @type {string} */ text) => text.replace(/[&<>"]/g, (one) => `&#${one.charCodeAt(0)};`);
+marked.use({ renderer: { html: ({ text }) => escaped(text) } });
+
 /** @param {string} text */
 export const cleanHtml = (text) => DOMPurify.sanitize(/** @type {string} */ (marked.parse(text, { async: false, gfm: true })), { FORBID_TAGS: ["style", "form", "input"], FORBID_ATTR: ["style"] });
 

@@ -76,7 +76,7 @@ export default function Runs({ experimentId }) {
       ${isEmpty ? html`<${FirstRun} experiment=${experiment?.name} />` : html`
         <div class="runs-split">
           <section class="runs-list card" aria-label="Runs">
-            <${FilterInput} value=${view.filter} keys=${keys ?? NO_KEYS} error=${found.error} inputRef=${filterRef} onChange=${(/** @type {string} */ filter) => change({ filter })} count=${found.isStale ? "" : formatCount(found.count)} />
+            <${FilterInput} value=${view.filter} keys=${keys ?? NO_KEYS} error=${found.error} inputRef=${filterRef} onChange=${(/** @type {string} */ filter, /** @type {{replace: boolean}} */ how) => change({ filter }, how)} count=${found.isStale ? "" : formatCount(found.count)} />
             <div class="runs-tools">
               <${ColumnChooser} fields=${fields ?? []} keys=${keys ?? NO_KEYS} pinned=${Number(view.pin) || 0} onChange=${(/** @type {string[]} */ col) => change({ col })} onPin=${(/** @type {number} */ n) => change({ pin: String(n) })} />
               <${GroupChooser} group=${view.group} keys=${keys ?? NO_KEYS} onChange=${(/** @type {string[]} */ group) => change({ group })} />

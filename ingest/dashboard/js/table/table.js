@@ -109,7 +109,9 @@ export function Table({ columns, rows, idOf, pinned, label, order = "", onOrder,
 function Head({ column, order, isPinned, style, onOrder, onResize, onMove }) {
   const { id, label, isFixed, isNumeric, head, width } = column;
   const sorted = order === id ? "ascending" : order === `${id} DESC` ? "descending" : undefined;
-  const next = sorted === "descending" ? id : sorted === "ascending" ? "" : isNumeric ? `${id} DESC` : id;
+  // Numbers begin with the greatest, texts with A; the second click turns it round, the third ends it.
+  const turns = isNumeric ? [`${id} DESC`, id, ""] : [id, `${id} DESC`, ""];
+  const next = sorted ? turns[turns.indexOf(order) + 1] : turns[0];
   /** @param {PointerEvent} event */
   const startResize = (event) => {
     const handle = /** @type {HTMLElement} */ (event.currentTarget);

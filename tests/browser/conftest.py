@@ -1,0 +1,153 @@
+"""The dashboard in Debian's Chromium, against a real `ingest serve` whose data was logged through the real client.
+
+    dashboard  (session) the service's address, with runs in it: see `seeded`
+    open_page  a function `open_page(path, **context options) -> Page`; each page has a browser context of its own
+    page       one such page
+
+Whatever a test does, a page that logged an error, threw one, or asked another host fails it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ingest_command, new_database, run_apart, wait_until
+
+if shutil.which("chromium") is None:
+    pytest.skip("no chromium on the PATH", allow_module_level=True)
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+SEED = Path(__file__).parent / "seed.py"
+expect.set_options(timeout=15_000)
+
+
+def client_environment(url: str, spool: Path) -> dict[str, str]:
+    """Of a process that logs to the service."""
+    return {**os.environ, "INGEST_TRACKING_URI": url, "INGEST_SPOOL_DIR": str(spool)}
+
+
+def create_experiment(url: str, name: str) -> None:
+    body = json.dumps({"name": name}).encode()
+    urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/experiments", body), timeout=10).close()
+
+
+@pytest.fixture(scope="session")
+def dashboard(bundled_postgres: str, _template: str) -> Iterator[str]:
+    """Address of a service with runs."""
+    from ingest.migrations import migrate
+
+    home = Path(tempfile.mkdtemp(prefix="ingest-test-browser-"))
+    ready = home / "ready"
+    with new_database(bundled_postgres, template=_template) as database, (home / "log").open("wb") as log:
+        run_apart(lambda: migrate(database))
+        command = ingest_command("serve", "--port", "0", "--ready-file", str(ready))
+        process = subprocess.Popen(
+            [*command, "--data-dir", str(home / "data"), "--database-url", database],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "INGEST_SPOOL_INTAKE": "false"},
+        )
+        try:
+            run_apart(lambda: wait_until(ready.exists, timeout=40))
+            url = ready.read_text().strip()
+            subprocess.run(
+                [sys.executable, SEED], env=client_environment(url, home / "spool"), check=True, timeout=120
+            )
+            create_experiment(url, "empty")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(40)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser, dashboard: str) -> Iterator[Callable[..., Page]]:
+    wrong: list[str] = []
+    contexts = []
+
+    def watch(page: Page) -> None:
+        def on_console(message: Any) -> None:
+            refused = "status of 400" in message.text and message.location["url"].endswith("/runs/search")
+            if message.type in {"error", "warning"} and not refused:  # a filter that is no filter, yet
+                wrong.append(f"console: {message.text}")
+
+        def on_request(request: Any) -> None:
+            if not request.url.startswith((dashboard, "data:", "blob:")):
+                wrong.append(f"request to {request.url}")
+
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
+        page.on("request", on_request)
+
+    def open_it(path: str, **options: Any) -> Page:
+        context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        watch(page)
+        page.goto(path if path.startswith("http") else dashboard + path)
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Page:
+    return open_page("/experiments")
+
+
+@pytest.fixture
+def experiment(dashboard: str) -> Callable[[str], str]:
+    """The address of an experiment's page by its name."""
+
+    def path(name: str) -> str:
+        with urllib.request.urlopen(f"{dashboard}/api/v1/experiments?limit=1000", timeout=10) as answer:
+            found = {one["name"]: one["experiment_id"] for one in json.load(answer)["experiments"]}
+        return f"/experiments/{found[name]}"
+
+    return path
+
+
+def serious_findings(page: Page) -> list[str]:
+    """What axe-core finds on the page, of impact serious or worse."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
+        for one in found["violations"]
+        if one["impact"] in {"serious", "critical"}
+    ]
