@@ -81,14 +81,12 @@ class Artifacts:
 
     Args:
         transfers_num: Files that may be on their way through this process at once.
-        direct: Whether clients are told the store's own address.
     """
 
-    def __init__(self, store: Store, *, transfers_num: int, direct: bool = False) -> None:
+    def __init__(self, store: Store, *, transfers_num: int) -> None:
         self.store = store
         self.uploading = Transfers(transfers_num)
         self.downloading = Transfers(transfers_num)
-        self.direct_uri = store.uri if direct else None
 
     async def receive(
         self,
@@ -110,7 +108,7 @@ class Artifacts:
             ContentDiffers, SizeDiffers: They are not that. Nothing was kept.
             PathTaken, StoreFull, StoreUnavailable: Nor here.
         """
-        async with self.uploading.place(), self.store.upload(path) as upload:
+        async with self.uploading.place(), self.store.upload(path, size_bytes) as upload:
             found_bytes, found_sha256 = await _write_hashed(upload, source, path, size_bytes)
             if size_bytes is not None and found_bytes != size_bytes:
                 raise SizeDiffers(repr(path), size_bytes, found_bytes)

@@ -39,7 +39,7 @@ from ingest.artifacts.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
-from ingest.artifacts.paths import WORK_AREA
+from ingest.artifacts.paths import SCRATCH, WORK_AREA
 from ingest.artifacts.store import CHUNK_BYTES, Entry, Reader, Store, Upload, below, in_order
 
 __all__ = ["LocalStore"]
@@ -165,10 +165,11 @@ class LocalStore(Store):
     # --- writing ------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def upload(self, path: str) -> AsyncIterator[Upload]:
+    async def upload(self, path: str, size_bytes: int | None = None) -> AsyncIterator[Upload]:
+        del size_bytes  # a file may grow as it likes
         await self.call(lambda: self._refuse_taken(path))
         handle = _Handle()
-        upload = _LocalUpload(self, handle, f"tmp-{secrets.token_hex(16)}", path)
+        upload = _LocalUpload(self, handle, SCRATCH + secrets.token_hex(16), path)
         try:
             await self.call(lambda: handle.open(lambda: self._create(upload.scratch)))
             yield upload
@@ -246,7 +247,7 @@ class LocalStore(Store):
         with self._directory(WORK_AREA, make=True) as directory, os.scandir(directory) as found:
             for one in found:
                 with contextlib.suppress(FileNotFoundError):
-                    if one.name.startswith("tmp-") and one.stat(follow_symlinks=False).st_mtime < before:
+                    if one.name.startswith(SCRATCH) and one.stat(follow_symlinks=False).st_mtime < before:
                         os.unlink(one.name, dir_fd=directory)
                         swept += 1
         return swept

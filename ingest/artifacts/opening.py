@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
+from ingest.artifacts import addresses
 from ingest.artifacts.errors import ArtifactError, StoreMisconfigured
 from ingest.artifacts.library import Artifacts
+from ingest.artifacts.object_options import SCHEMES, read_root
 from ingest.artifacts.store import Store
 from ingest.artifacts.uploads import sweep_uploads
 
@@ -34,13 +37,20 @@ def open_store(root: str, options: Mapping[str, str]) -> Store:
     Raises:
         StoreMisconfigured: Names the setting and what is wrong. That a remote store does not answer is no error yet.
     """
-    del options
     scheme = urlsplit(root).scheme.lower() if "://" in root else ""
     match scheme:
         case "" | "file":
             from ingest.artifacts.local import LocalStore
 
             return LocalStore(_directory(root) if scheme else Path(root).expanduser().absolute())
+        case "sftp":
+            from ingest.artifacts.sftp import SftpStore
+
+            return SftpStore.of_url(root, options)
+        case _ if scheme in SCHEMES:
+            from ingest.artifacts.objects import ObjectStore
+
+            return ObjectStore(read_root(root, options, os.environ))
         case _:
             raise StoreMisconfigured(
                 f"artifact_root: {scheme}:// is no kind of store; take a directory, s3://, gs://, az:// or sftp://"
@@ -70,7 +80,8 @@ async def open_artifacts(
             raise StoreMisconfigured(
                 "artifact_mode: direct works only where artifact_root is s3://, gs:// or az://"
             )
-        artifacts = Artifacts(store, transfers_num=transfers_num, direct=mode == "direct")
+        addresses.tell(store.uri if mode == "direct" else None)
+        artifacts = Artifacts(store, transfers_num=transfers_num)
         sweeping = asyncio.create_task(_sweep_now_and_then(artifacts, upload_ttl), name="artifact-sweeper")
         try:
             yield artifacts

@@ -22,6 +22,7 @@ from ingest.artifacts.errors import UnsafePath
 __all__ = [
     "MAX_NAME_BYTES",
     "MAX_PATH_BYTES",
+    "SCRATCH",
     "WORK_AREA",
     "Place",
     "check_path",
@@ -35,6 +36,8 @@ __all__ = [
 
 WORK_AREA: Final = ".uploads"
 """Where unfinished files are. No place of a run begins with a dot, so no client can name it."""
+SCRATCH: Final = "tmp-"
+"""Names in the work area begin so if they are files that are being written; directories there are uploads in parts."""
 MAX_PATH_BYTES: Final = 900
 """In UTF-8. Keys of S3 may have 1,024 bytes, and the prefixes of the root and of the run need their part."""
 MAX_NAME_BYTES: Final = 240

@@ -36,7 +36,7 @@ class Entry:
     size_bytes: int = 0
     modified_ms: int = 0
     etag: str = ""
-    """Changes with the content; without quotes. Entries of a listing may lack it."""
+    """Changes with the content; without quotes. Empty where the store can't tell (yet)."""
 
     @property
     def name(self) -> str:
@@ -95,8 +95,11 @@ class Store(abc.ABC):
         """Up to limit entries of a directory behind a key of `in_order`; fewer: there are no more."""
 
     @abc.abstractmethod
-    def upload(self, path: str) -> AbstractAsyncContextManager[Upload]:
+    def upload(self, path: str, size_bytes: int | None = None) -> AbstractAsyncContextManager[Upload]:
         """Write a file, replacing one that is there. Left without `commit`, in whatever way, nothing was changed.
+
+        Args:
+            size_bytes: How many will come, if that is known.
 
         Raises:
             PathTaken: A directory is there, or a file where one is needed.

@@ -31,7 +31,7 @@ from ingest.artifacts.errors import (
 )
 from ingest.artifacts.library import Artifacts, Received
 from ingest.artifacts.paths import WORK_AREA, join
-from ingest.artifacts.store import Store
+from ingest.artifacts.store import Entry, Store
 
 __all__ = ["Plan", "Uploads", "plan_of", "sweep_uploads"]
 
@@ -168,7 +168,7 @@ class Uploads:
     async def _remember(self, plan: Plan, received: Received) -> None:
         """Keep the outcome in place of the parts."""
         entry = await self._store.find(plan.path)
-        outcome = {**asdict(received), "etag": entry.etag if entry is not None else ""}
+        outcome = {**asdict(received), "version": _version(entry)}
         await self._artifacts.receive(_at(plan.upload_id, "done"), _once(_json(outcome)))
         for number in range(plan.parts_num):
             await self._store.remove(_at(plan.upload_id, str(number)))
@@ -179,7 +179,7 @@ class Uploads:
         if outcome is None:
             return None
         entry = await self._store.find(plan.path)
-        if entry is None or entry.etag != outcome["etag"]:  # replaced or deleted since: begin anew
+        if _version(entry) != outcome["version"]:  # replaced or deleted since: begin anew
             await self._store.remove(_at(plan.upload_id, "done"))
             return None
         return Received(outcome["path"], outcome["size_bytes"], outcome["sha256"])
@@ -214,6 +214,11 @@ async def sweep_uploads(artifacts: Artifacts, *, older_than: float) -> int:
 
 async def _last_change(store: Store, directory: str) -> int:
     return max([entry.modified_ms async for entry in store.walk(directory)], default=0)
+
+
+def _version(entry: Entry | None) -> list[int]:
+    """Not the ETag: a store may not know it yet."""
+    return [] if entry is None else [entry.size_bytes, entry.modified_ms]
 
 
 def _at(upload_id: str, *names: str) -> str:

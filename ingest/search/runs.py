@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
 
+from ingest.artifacts import addresses
 from ingest.search.listing import Key, Listing, TieBreak
 from ingest.search.nodes import Condition, Field, OrderBy, Summary, fields_of
 from ingest.search.paging import fingerprint
@@ -43,9 +44,11 @@ _SUMMARIES: Final[dict[Summary, tuple[tuple[str, ...], str]]] = {
 
 _HEX: Final = "replace(({})::text, '-', '')"
 _URI: Final = (
-    "rtrim(COALESCE(NULLIF(e.artifact_location, ''), 'mlflow-artifacts:/' || e.experiment_id::text), '/') "
+    "rtrim(COALESCE(NULLIF(e.artifact_location, ''), <base> || e.experiment_id::text), '/') "
     "|| '/' || " + _HEX + " || '/artifacts'"
 )
+_BASE: Final = ("base", "")
+"""The key of the placeholder for <base>: what locations begin with."""
 _ATTRIBUTES: Final[dict[str, tuple[tuple[str, ...], str, ColumnType]]] = {
     "run_id": (("run_id",), "{}", "uuid"),
     "run_name": (("name",), "NULLIF({}, '')", "text"),
@@ -128,6 +131,8 @@ def _rows(search: RunSearch, fields: Sequence[Field], parameters: Parameters) ->
     for f in fields:
         if f.kind != "attribute" and (f.kind, f.name) not in {_RUN_NAME, *keys}:
             keys[f.kind, f.name] = parameters.add(f.name, "text")
+    if any(f == Field("attribute", "artifact_uri") for f in fields):
+        keys[_BASE] = parameters.add(addresses.base(), "text")
     branches = []
     if search.view != "DELETED_ONLY":
         branches.append(_Sealed(keys, search.is_mlflow).select(fields, scope))
@@ -178,6 +183,8 @@ class _Branch:
             own = [self.own(column) for column in columns]
             if wanted.name == "status" and self.is_mlflow:
                 return _MLFLOW_STATUS.format(own[0], own[0])
+            if wanted.name == "artifact_uri":
+                return template.format(*own).replace("<base>", self.keys[_BASE])
             return template.format(*own)
         if (wanted.kind, wanted.name) == _RUN_NAME:
             return f"NULLIF({self.own('name')}, '')"

@@ -1,19 +1,21 @@
 """Where artifacts are, as clients are told. The service makes every location; no client names one.
 
 An experiment without a location of its own has the service's: `mlflow-artifacts:/<id>`, which MLflow's client turns into
-requests to the service that it talks to anyway.
+requests to the service that it talks to anyway; or the store's own address, where clients write to it themselves.
 """
 
 from __future__ import annotations
 
 from uuid import UUID
 
+from ingest.artifacts import addresses
+
 __all__ = ["experiment_location", "model_location", "run_location"]
 
 
 def experiment_location(experiment_id: int, stored: str) -> str:
     """The root of an experiment's artifacts. stored: `experiments.artifact_location`."""
-    return stored or f"mlflow-artifacts:/{experiment_id}"
+    return stored or f"{addresses.base()}{experiment_id}"
 
 
 def run_location(experiment_id: int, stored: str, run_id: UUID) -> str:

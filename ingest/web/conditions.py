@@ -33,7 +33,7 @@ def judge(headers: Mapping[str, str], *, etag: str, modified_ms: int, size_bytes
 
     Args:
         headers: By names as RFC 9110 spells them, in any case if the mapping allows.
-        etag: Of the file, strong, without quotes.
+        etag: Of the file, strong, without quotes; empty if the version can't be told, and then nothing is known.
     """
     # RFC 9110, 13.2.2: If-Match first, then If-None-Match, else If-Modified-Since; If-Range last.
     wanted = headers.get("If-Match")
@@ -43,7 +43,11 @@ def judge(headers: Mapping[str, str], *, etag: str, modified_ms: int, size_bytes
     if known is not None:
         if _names(known, etag, weakly=True):
             return Verdict(304)
-    elif (since := _seconds(headers.get("If-Modified-Since"))) is not None and modified_ms // 1000 <= since:
+    elif (
+        etag
+        and (since := _seconds(headers.get("If-Modified-Since"))) is not None
+        and modified_ms // 1000 <= since
+    ):
         return Verdict(304)
     given = headers.get("Range")
     if given is None or not _range_applies(headers.get("If-Range"), etag, modified_ms):
@@ -54,13 +58,15 @@ def judge(headers: Mapping[str, str], *, etag: str, modified_ms: int, size_bytes
 def _names(header: str, etag: str, *, weakly: bool) -> bool:
     if header.strip() == "*":
         return True
-    return any(tag == etag and (weakly or not weak) for weak, tag in _TAG.findall(header))
+    return any(tag == etag != "" and (weakly or not weak) for weak, tag in _TAG.findall(header))
 
 
 def _range_applies(condition: str | None, etag: str, modified_ms: int) -> bool:
     """A range of a file that has changed would be glued to the old beginning."""
     if condition is None:
         return True
+    if not etag:
+        return False
     if condition.lstrip().startswith(('"', "W/")):
         return _names(condition, etag, weakly=False)
     return _seconds(condition) == modified_ms // 1000

@@ -80,10 +80,11 @@ async def answer_file(
             request.headers, etag=entry.etag, modified_ms=entry.modified_ms, size_bytes=entry.size_bytes
         )
         headers = {
-            "ETag": f'"{entry.etag}"',
             "Last-Modified": http_date(entry.modified_ms),
             "Accept-Ranges": "bytes",
         }
+        if entry.etag:
+            headers["ETag"] = f'"{entry.etag}"'
         if verdict.status == 412:
             raise Problem(412, "precondition_failed", "The file is another one than If-Match names.")
         if verdict.status == 416:
