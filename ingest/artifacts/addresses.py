@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["PROXY", "base", "tell"]
+__all__ = ["PROXY", "base", "path_below", "tell"]
 
 PROXY: Final = "mlflow-artifacts:/"
 """MLflow's client makes requests to the service of this."""
@@ -19,6 +19,11 @@ _told = [PROXY]
 def tell(uri: str | None) -> None:
     """From now on, locations begin with this address of the store; None: with the service's."""
     _told[0] = PROXY if uri is None else uri.rstrip("/") + "/"
+
+
+def path_below(uri: str) -> str | None:
+    """The path in the store that an address of the store's own leads to; None: it leads elsewhere."""
+    return uri.removeprefix(_told[0]) if _told[0] != PROXY and uri.startswith(_told[0]) else None
 
 
 def base() -> str:

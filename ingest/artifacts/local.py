@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import errno
 import heapq
+import itertools
 import os
 import secrets
 import stat
@@ -40,7 +41,7 @@ from ingest.artifacts.errors import (
     StoreUnavailable,
 )
 from ingest.artifacts.paths import SCRATCH, WORK_AREA
-from ingest.artifacts.store import CHUNK_BYTES, Entry, Reader, Store, Upload, below, in_order
+from ingest.artifacts.store import CHUNK_BYTES, Entry, Reader, Store, Upload, below
 
 __all__ = ["LocalStore"]
 
@@ -149,18 +150,24 @@ class LocalStore(Store):
         return await self.call(lambda: self._page(directory, after, limit))
 
     def _page(self, directory: str, after: bytes, limit: int) -> list[Entry]:
+        entries: list[Entry] = []
         try:
-            with self._directory(directory) as descriptor, os.scandir(descriptor) as found:
-                entries = (_scanned(directory, one) for one in found)
-                return heapq.nsmallest(
-                    limit,
-                    (one for one in entries if one is not None and in_order(one) > after),
-                    key=in_order,
-                )
+            with self._directory(directory) as descriptor:
+                while (wanted := limit - len(entries)) > 0:
+                    with os.scandir(descriptor) as found:
+                        keys = (
+                            key for one in found if (key := _key(directory, one)) is not None and key > after
+                        )
+                        chosen = heapq.nsmallest(wanted, keys)  # only these are looked at any closer
+                    looked_up = [_looked_up(directory, key, descriptor) for key in chosen]
+                    entries += [one for one in looked_up if one is not None]
+                    if len(chosen) < wanted:
+                        break
+                    after = chosen[-1]
         except OSError as error:
-            if error.errno in _NOT_THERE:
-                return []
-            raise
+            if error.errno not in _NOT_THERE:
+                raise
+        return entries
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -228,6 +235,37 @@ class LocalStore(Store):
             raise
         self._prune(path.rpartition("/")[0])
         return True
+
+    async def remove_some(self, directory: str, limit: int) -> int:
+        return await self.call(lambda: self._remove_some(directory, limit))
+
+    def _remove_some(self, directory: str, limit: int) -> int:
+        """Whatever is there, links too, in the order in which the disk gives it."""
+        removed = 0
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            self._directory(directory) as descriptor,
+        ):
+            while removed < limit:
+                before = removed
+                with os.scandir(descriptor) as found:
+                    some = [
+                        (one.name, one.is_dir(follow_symlinks=False))
+                        for one in itertools.islice(found, limit)
+                    ]
+                for name, is_dir in some:
+                    if removed == limit:
+                        return removed
+                    if is_dir:
+                        removed += self._remove_some(below(directory, name), limit - removed)
+                    else:
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(name, dir_fd=descriptor)
+                            removed += 1
+                if removed == before:  # it is empty, or what is left can't be removed
+                    break
+        self._prune(directory)
+        return removed
 
     def _prune(self, directory: str) -> None:
         """Remove directories that became empty, upwards."""
@@ -377,14 +415,23 @@ def _file_entry(path: str, found: os.stat_result) -> Entry:
     )
 
 
-def _scanned(directory: str, found: os.DirEntry[str]) -> Entry | None:
-    """What a listing shows: files and directories, never links, and nothing of the service's own."""
-    if not directory and found.name == WORK_AREA:
+def _key(directory: str, found: os.DirEntry[str]) -> bytes | None:
+    """As `in_order`; None for what a listing does not show: links, and what is the service's own."""
+    if (not directory and found.name == WORK_AREA) or found.is_symlink():
         return None
     try:
-        found.name.encode()
-        return _entry(below(directory, found.name), found.stat(follow_symlinks=False))
-    except (FileNotFoundError, UnicodeEncodeError):  # just removed; or no name that we could have given
+        name = found.name.encode()
+    except UnicodeEncodeError:  # no name that we could have given
+        return None
+    return name + b"/" if found.is_dir(follow_symlinks=False) else name
+
+
+def _looked_up(directory: str, key: bytes, descriptor: int) -> Entry | None:
+    """The file or directory of that key; None if it is neither, or just went away."""
+    name = key.decode().removesuffix("/")
+    try:
+        return _entry(below(directory, name), os.stat(name, dir_fd=descriptor, follow_symlinks=False))
+    except FileNotFoundError:
         return None
 
 

@@ -23,7 +23,7 @@ __all__ = ["CHUNK_BYTES", "Entry", "Reader", "Store", "Upload", "in_order"]
 
 CHUNK_BYTES: Final = 1024 * 1024
 """Pieces in which files move. Below, threads and requests cost more than bytes; above, memory without gain."""
-PAGE: Final = 1_000
+PAGE: Final = 10_000
 """Entries that are listed at once where everything below a directory is walked over."""
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from ingest.artifacts import addresses
 from ingest.artifacts.errors import ArtifactUnknown
 from ingest.artifacts.paths import check_path, check_prefix, join, model_prefix, parse_place
 from ingest.mlflow.fields import query_object
@@ -60,7 +61,8 @@ async def file_of_version(request: web.Request) -> web.StreamResponse:
     check_path(path)
     found = await get_version(services.database, *version)
     source = parse_source(found.storage_location)
-    place = parse_place(source.name) if source.kind == "proxied" else None
+    stored = source.name if source.kind == "proxied" else addresses.path_below(found.storage_location)
+    place = parse_place(stored) if stored is not None else None
     if place is None:  # its files are somewhere that the service does not read
         raise ArtifactUnknown(path)
     return await answer_file(request, services.artifacts, join(place.path, path), may_show=False)

@@ -82,8 +82,8 @@ class Server:
             below = psutil.Process(self.process.pid).children(
                 recursive=True
             )  # sshd's sessions leave its group
-            for process in [self.process, *below]:
-                with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            for process in (psutil.Process(self.process.pid), *below):
+                with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             self.process.wait(10)
 

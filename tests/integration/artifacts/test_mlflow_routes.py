@@ -91,8 +91,14 @@ async def test_long_lists_are_whole(web_client: Client, run_id: str, monkeypatch
 
 
 async def test_a_model_keeps_files_beside_its_run(web_client: Client):
-    url = f"{PROXY}/0/models/{MODEL}/artifacts/MLmodel"
-    assert (await call(web_client, "PUT", url, data=b"flavors: {}"))[0] == 200
+    made = await call(
+        web_client, "POST", "/api/2.0/mlflow/logged-models", json={"experiment_id": "0", "name": "m"}
+    )
+    model_id = made[1]["model"]["info"]["model_id"]
+    url = f"{PROXY}/0/models/{model_id}/artifacts/MLmodel"
+    for nobody in (f"{PROXY}/0/models/{MODEL}/artifacts/f", url.replace("/0/models", "/1/models")):
+        assert (await call(web_client, "PUT", nobody, data=b"x"))[0] == 404
+    assert (await call(web_client, "PUT", url, data=b"flavors: {}")) == (200, b"")
     assert await call(web_client, "GET", url) == (200, b"flavors: {}")
 
 

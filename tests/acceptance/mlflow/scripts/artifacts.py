@@ -38,15 +38,14 @@ with mlflow.start_run() as run:
 run_id = run.info.run_id
 assert run.info.artifact_uri == f"mlflow-artifacts:/{run.info.experiment_id}/{run_id}/artifacts"
 
-# Lists. The client's own lists of a directory also look for logged models; what it says of the files comes from here.
-repository = get_artifact_repository(run.info.artifact_uri)
+# Lists
 listed = {one.path: (one.is_dir, one.file_size) for one in client.list_artifacts(run_id)}
 assert listed["weights.bin"] == (False, 30_000_000)
 assert listed["tree"] == (True, None)
 assert {"model", "notes", "config.json", "config.yaml", "table.json"} <= set(listed)
-assert [one.path for one in repository.list_artifacts("tree")] == ["tree/a.txt", "tree/empty", "tree/sub"]
-assert repository.list_artifacts("tree/a.txt") == []
-assert repository.list_artifacts("nothing") == []
+assert [one.path for one in client.list_artifacts(run_id, "tree")] == ["tree/a.txt", "tree/empty", "tree/sub"]
+assert client.list_artifacts(run_id, "tree/a.txt") == []
+assert client.list_artifacts(run_id, "nothing") == []
 
 # Downloads
 uri = f"runs:/{run_id}"
@@ -60,7 +59,7 @@ assert mlflow.artifacts.load_dict(f"{uri}/config.json") == {"lr": 0.1, "layers":
 assert json.loads(mlflow.artifacts.load_text(f"{uri}/table.json"))["data"] == [[1, 0.5], [1, 0.25]]
 assert list(mlflow.load_table("table.json", run_ids=[run_id])["loss"]) == [0.5, 0.25]
 assert mlflow.artifacts.load_image(f"{uri}/black.png").size == (8, 8)
-images = repository.list_artifacts("images")
+images = client.list_artifacts(run_id, "images")
 assert len(images) == 4, images
 for image in images:
     assert os.path.getsize(client.download_artifacts(run_id, image.path, str(here)))
@@ -77,8 +76,9 @@ else:
     raise AssertionError("a file that is not there was downloaded")
 
 # Deletion
+repository = get_artifact_repository(run.info.artifact_uri)
 repository.delete_artifacts("tree/sub")
-assert [one.path for one in repository.list_artifacts("tree")] == ["tree/a.txt", "tree/empty"]
+assert [one.path for one in client.list_artifacts(run_id, "tree")] == ["tree/a.txt", "tree/empty"]
 repository.delete_artifacts("weights.bin")
 assert "weights.bin" not in [one.path for one in client.list_artifacts(run_id)]
 
