@@ -131,6 +131,25 @@ LOST_RUNS: Final = Counter(
 )
 REVIVED_RUNS: Final = Counter("ingest_revived_runs", "LOST runs that were heard of again.", registry=REGISTRY)
 
+ARTIFACT_BYTES: Final = Counter(
+    "ingest_artifact_bytes",
+    "Bytes of artifacts that passed through: in (stored), out (sent).",
+    ["direction"],
+    registry=REGISTRY,
+)
+ARTIFACT_UPLOADS: Final = Counter(
+    "ingest_artifact_uploads",
+    "Files on their way in by what became of them: stored, or failed, of which nothing was kept. Parts count as files.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+ARTIFACT_TRANSFERS: Final = Gauge(
+    "ingest_artifact_transfers",
+    "Files on their way now, in and out.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+
 WATCHERS: Final = Gauge(
     "ingest_live_streams", "Live streams that are open.", registry=REGISTRY, multiprocess_mode="livesum"
 )

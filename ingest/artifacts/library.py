@@ -19,6 +19,7 @@ from typing import Final
 
 from ingest.artifacts.errors import ContentDiffers, SizeDiffers, TooManyTransfers
 from ingest.artifacts.store import CHUNK_BYTES, Store, Upload
+from ingest.telemetry import ARTIFACT_BYTES, ARTIFACT_TRANSFERS, ARTIFACT_UPLOADS
 
 __all__ = ["Artifacts", "Received", "Transfers"]
 
@@ -62,12 +63,14 @@ class Transfers:
                 f"{self._limit} files are on their way through this process already; come again in a moment"
             ) from error
         self._under_way += 1
+        ARTIFACT_TRANSFERS.inc()
         self._idle.clear()
         try:
             yield
         finally:
             self._places.release()
             self._under_way -= 1
+            ARTIFACT_TRANSFERS.dec()
             if not self._under_way:
                 self._idle.set()
 
@@ -108,13 +111,19 @@ class Artifacts:
             ContentDiffers, SizeDiffers: They are not that. Nothing was kept.
             PathTaken, StoreFull, StoreUnavailable: Nor here.
         """
-        async with self.uploading.place(), self.store.upload(path, size_bytes) as upload:
-            found_bytes, found_sha256 = await _write_hashed(upload, source, path, size_bytes)
-            if size_bytes is not None and found_bytes != size_bytes:
-                raise SizeDiffers(repr(path), size_bytes, found_bytes)
-            if sha256 is not None and found_sha256 != sha256:
-                raise ContentDiffers(path, sha256, found_sha256)
-            await upload.commit()
+        try:
+            async with self.uploading.place(), self.store.upload(path, size_bytes) as upload:
+                found_bytes, found_sha256 = await _write_hashed(upload, source, path, size_bytes)
+                if size_bytes is not None and found_bytes != size_bytes:
+                    raise SizeDiffers(repr(path), size_bytes, found_bytes)
+                if sha256 is not None and found_sha256 != sha256:
+                    raise ContentDiffers(path, sha256, found_sha256)
+                await upload.commit()
+        except BaseException:
+            ARTIFACT_UPLOADS.labels("failed").inc()
+            raise
+        ARTIFACT_UPLOADS.labels("stored").inc()
+        ARTIFACT_BYTES.labels("in").inc(found_bytes)
         return Received(path, found_bytes, found_sha256)
 
     async def remove_tree(self, directory: str) -> AsyncIterator[int]:

@@ -19,7 +19,7 @@ from ingest.artifacts.object_options import SCHEMES, read_root
 from ingest.artifacts.store import Store
 from ingest.artifacts.uploads import sweep_uploads
 
-__all__ = ["open_artifacts", "open_store"]
+__all__ = ["local_root", "open_artifacts", "open_store"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +37,13 @@ def open_store(root: str, options: Mapping[str, str]) -> Store:
     Raises:
         StoreMisconfigured: Names the setting and what is wrong. That a remote store does not answer is no error yet.
     """
-    scheme = urlsplit(root).scheme.lower() if "://" in root else ""
-    match scheme:
-        case "" | "file":
-            from ingest.artifacts.local import LocalStore
+    directory = local_root(root)
+    if directory is not None:
+        from ingest.artifacts.local import LocalStore
 
-            return LocalStore(_directory(root) if scheme else Path(root).expanduser().absolute())
+        return LocalStore(directory)
+    scheme = _scheme(root)
+    match scheme:
         case "sftp":
             from ingest.artifacts.sftp import SftpStore
 
@@ -55,6 +56,21 @@ def open_store(root: str, options: Mapping[str, str]) -> Store:
             raise StoreMisconfigured(
                 f"artifact_root: {scheme}:// is no kind of store; take a directory, s3://, gs://, az:// or sftp://"
             )
+
+
+def local_root(root: str) -> Path | None:
+    """The directory that a root is; None: it is no directory of this machine."""
+    match _scheme(root):
+        case "":
+            return Path(root).expanduser().absolute()
+        case "file":
+            return _directory(root)
+        case _:
+            return None
+
+
+def _scheme(root: str) -> str:
+    return urlsplit(root).scheme.lower() if "://" in root else ""
 
 
 def _directory(url: str) -> Path:

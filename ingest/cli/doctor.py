@@ -62,6 +62,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         _python(),
         *_programs(settings),
         _directory("data directory", settings.data_dir),
+        *[finding async for finding in _artifacts(settings)],
         _spool(),
         *[finding async for finding in _database(settings)],
         _service(settings),
@@ -97,6 +98,27 @@ def _directory(check: str, path: Path) -> Finding:
         "" if path.exists() else ", made when first needed"
     )
     return Finding(check, "ok" if free_bytes > LITTLE_DISK_BYTES else "bad", detail)
+
+
+async def _artifacts(settings: Settings) -> AsyncIterator[Finding]:
+    """A directory by its rights, any other store by asking it for something."""
+    from ingest.artifacts.errors import ArtifactError
+    from ingest.artifacts.opening import local_root, open_store
+
+    check, root = "artifacts", settings.artifact_location
+    try:
+        directory = local_root(root)
+        if directory is not None:
+            yield _directory(check, directory)
+            return
+        store = open_store(root, settings.artifact_options)
+        try:
+            await store.find("0")
+        finally:
+            await store.close()
+        yield Finding(check, "ok", f"{store.name} answers")
+    except ArtifactError as error:
+        yield Finding(check, "bad", str(error))
 
 
 def _spool() -> Finding:

@@ -18,6 +18,7 @@ from ingest.artifacts.errors import ArtifactError
 from ingest.artifacts.library import Artifacts
 from ingest.artifacts.paths import name_of
 from ingest.artifacts.store import Entry, Reader
+from ingest.telemetry import ARTIFACT_BYTES
 from ingest.web.conditions import Verdict, http_date, judge
 from ingest.web.content import content_headers
 from ingest.web.problems import Problem
@@ -30,6 +31,9 @@ BODY_PAUSE: Final = 60.0
 """The longest pause within a body: below, a slow line; beyond, nobody is there."""
 WRITE_PAUSE: Final = 60.0
 """The longest time that a reader may leave a piece in our buffers."""
+
+
+_SENT: Final = ARTIFACT_BYTES.labels("out")
 
 
 async def body_of(request: web.Request) -> AsyncIterator[bytes]:
@@ -141,3 +145,4 @@ async def _write(response: web.StreamResponse, piece: bytes) -> None:
     if piece:
         async with asyncio.timeout(WRITE_PAUSE):
             await response.write(piece)
+        _SENT.inc(len(piece))

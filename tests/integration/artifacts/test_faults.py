@@ -32,7 +32,7 @@ from tests.conftest import ServiceProcess, StartService
 from tests.integration.artifacts.conftest import SERVERS, root_on
 from tests.integration.artifacts.emulators import Server
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)  # the first time, the emulators are installed
 
 WaitFor = Callable[..., Awaitable[Any]]
 

@@ -254,6 +254,42 @@ async def test_links_are_not_followed(web_client: Client, run_id: str, run_direc
     assert (secret / "key").read_text() == "s3cret"
 
 
+async def test_what_somebody_else_put_there_goes_with_its_directory(
+    web_client: Client, run_id: str, run_directory: Path, scratch: Path
+):
+    """Links are removed, and what they lead to is not."""
+    os.makedirs(scratch / "elsewhere")
+    (scratch / "elsewhere" / "kept").write_text("x")
+    await put(web_client, run_id, "d/e/f", b"x")
+    (run_directory / "d" / "link").symlink_to(scratch / "elsewhere")
+    (run_directory / "d" / "dangling").symlink_to(scratch / "nothing")
+    os.mkfifo(run_directory / "d" / "e" / "pipe")
+    async with web_client.delete(url_of(run_id, "d")) as response:
+        assert response.status == 200
+    assert not exists(run_directory)
+    assert (scratch / "elsewhere" / "kept").read_text() == "x"
+
+
+async def test_what_passes_is_counted(web_client: Client, run_id: str):
+    async def counted() -> dict[str, float]:
+        async with web_client.get("/metrics") as response:
+            lines = (line.rpartition(" ") for line in (await response.text()).splitlines())
+            return {name: float(value) for name, _, value in lines if name.startswith("ingest_artifact")}
+
+    before = await counted()
+    await put(web_client, run_id, "f", bytes(1000))
+    await put(web_client, run_id, "f", b"x", **{"Ingest-Sha256": "0" * 64})
+    async with web_client.get(url_of(run_id, "f"), headers={"Range": "bytes=0-9"}) as response:
+        await response.read()
+    after = await counted()
+    grown = {name: after[name] - before.get(name, 0) for name in after}
+    assert grown['ingest_artifact_bytes_total{direction="in"}'] == 1000
+    assert grown['ingest_artifact_bytes_total{direction="out"}'] == 10
+    assert grown['ingest_artifact_uploads_total{outcome="stored"}'] == 1
+    assert grown['ingest_artifact_uploads_total{outcome="failed"}'] == 1
+    assert after["ingest_artifact_transfers"] == 0
+
+
 async def test_a_fifo_is_no_file_and_holds_nobody(web_client: Client, run_id: str, run_directory: Path):
     os.makedirs(run_directory)
     os.mkfifo(run_directory / "pipe")

@@ -22,6 +22,8 @@ from tests.conftest import StartService
 from tests.integration.artifacts.conftest import root_on
 from tests.integration.artifacts.emulators import Server
 
+pytestmark = pytest.mark.timeout(600)  # the first time, the emulators are installed
+
 
 @pytest.mark.parametrize(
     ("root", "options", "says"),

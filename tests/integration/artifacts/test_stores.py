@@ -28,7 +28,7 @@ from ingest.artifacts.store import Store
 from ingest.artifacts.uploads import Uploads, plan_of, sweep_uploads
 from tests.integration.artifacts.conftest import Place
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)  # the first time, the emulators are installed
 
 WaitFor = Callable[..., Awaitable[Any]]
 
