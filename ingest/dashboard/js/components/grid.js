@@ -24,7 +24,7 @@ export function Grid({ columns, rows, label, height = 420, sort, onSort }) {
   const widths = useMemo(() => columns.map((column, i) => widthOf(column, rows, i)), [columns, rows]);
   const from = Math.max(0, Math.floor(top / ROW) - SPARE);
   const to = Math.min(rows.length, Math.ceil((top + height) / ROW) + SPARE);
-  const template = `min-width: ${widths.reduce((a, b) => a + b, 0)}px; grid-template-columns: ${widths.map((width) => `minmax(${width}px, ${width}fr)`).join(" ")}`;
+  const template = `min-width: ${widths.reduce((a, b) => a + b, 0)}px; grid-template-columns: ${widths.map((width) => `minmax(${width}px, ${Math.round(1.6 * width)}px)`).join(" ")} minmax(0, 1fr)`;
   return html`
     <div class="grid" style=${`max-height: ${height}px`} ref=${box} tabindex="0" role="table" aria-label=${label} aria-rowcount=${rows.length + 1}
       onScroll=${() => setTop(box.current?.scrollTop ?? 0)}>
@@ -57,5 +57,5 @@ function widthOf(column, rows, i) {
     return (typeof drawn === "string" ? drawn : shown(row[i])).length;
   };
   const longest = rows.slice(0, SAMPLE).reduce((most, row) => Math.max(most, length(row)), column.name.length + 2);
-  return Math.round(Math.min(Math.max(longest, 5), 46) * 7.4 + 22);
+  return Math.round(Math.min(Math.max(longest, 5), 46) * 8.1 + 22);
 }

@@ -1,6 +1,6 @@
 /** Where and out of what code a run came: tags that its client wrote by itself, and the files that it left. */
 import { html } from "../lib.js";
-import { ApiError, request } from "../api.js";
+import { get, request } from "../api.js";
 import { Code, CopyAs, sqlText } from "../components/code.js";
 import { EmptyState } from "../components/states.js";
 import { useLoad } from "../load.js";
@@ -13,7 +13,7 @@ export function Environment({ run }) {
   const facts = Object.entries(run.tags)
     .filter(([key]) => key in NAMES || key.startsWith("ingest.env.") || key.startsWith("mlflow.source."))
     .map(([key, value]) => [NAMES[/** @type {keyof typeof NAMES} */ (key)] ?? key.replace(/^(ingest\.env|mlflow\.source)\./, ""), value]);
-  const { data: files } = useLoad((signal) => Promise.all(FILES.map(([path]) => fileText(run.run_id, path, signal))), [run.run_id]);
+  const { data: files } = useLoad((signal) => filesOf(run.run_id, signal), [run.run_id]);
   if (!facts.length && files && files.every((one) => one === null)) {
     return html`<${EmptyState} title="Nothing is known of this run's environment" icon="file"><p class="muted">The client notes host, command, commit and packages by itself, unless that was switched off or another client logged the run.</p></${EmptyState}>`;
   }
@@ -28,12 +28,9 @@ export function Environment({ run }) {
 /** @param {{text: string}} props */
 const Diff = ({ text }) => html`<pre class="diff" tabindex="0">${text.split("\n").slice(0, 5000).map((line) => html`<span class=${/^[+](?!\+\+)/.test(line) ? "added" : /^-(?!--)/.test(line) ? "removed" : /^@@/.test(line) ? "place" : ""}>${`${line}\n`}</span>`)}</pre>`;
 
-/** The file, or null without one. @param {string} runId @param {string} path @param {AbortSignal} signal */
-async function fileText(runId, path, signal) {
-  try {
-    return await (await request("GET", `/api/v1/runs/${runId}/artifacts/${path}`, undefined, { signal, accept: "*/*" })).text();
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return null;
-    throw error;
-  }
+/** Texts of FILES, null for one that is not there. @param {string} runId @param {AbortSignal} signal @returns {Promise<(string | null)[]>} */
+async function filesOf(runId, signal) {
+  const { files } = await get(`/api/v1/runs/${runId}/artifacts`, { query: { path: "environment" }, signal });
+  const there = new Set(files.map((/** @type {{path: string}} */ one) => one.path));
+  return Promise.all(FILES.map(async ([path]) => (there.has(path) ? (await request("GET", `/api/v1/runs/${runId}/artifacts/${path}`, undefined, { signal, accept: "*/*" })).text() : null)));
 }

@@ -1,0 +1,102 @@
+"""The login: a token once, then a session; a read-only one is shown nothing that would be refused."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.conftest import StartService, run_ingest
+
+Tokens = dict[str, str]
+
+
+@pytest.fixture
+def guarded(start_service: StartService, database_url: str) -> tuple[str, Tokens, str]:
+    """A service that wants tokens: its address, a token for each role, and the id of a run."""
+    tokens = {
+        role: run_ingest(
+            "token", "create", role, "--role", role, INGEST_DATABASE_URL=database_url
+        ).stdout.split()[-1]
+        for role in ("read", "write", "admin")
+    }
+    service = start_service("--database-url", database_url, "--require-token")
+    body = json.dumps({"experiment_id": "0", "run_name": "guarded run", "start_time": 1}).encode()
+    request = urllib.request.Request(
+        f"{service.url}/api/2.0/mlflow/runs/create",
+        body,
+        {"Authorization": f"Bearer {tokens['admin']}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        run_id: str = json.load(answer)["run"]["info"]["run_id"]
+    return service.url, tokens, run_id
+
+
+def logged_in(browser: Browser, url: str, path: str, token: str) -> Page:
+    page = browser.new_context().new_page()
+    page.goto(url + path)
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    return page
+
+
+def test_whoever_has_no_session_logs_in_and_comes_back_to_where_they_were(
+    chromium: Browser, guarded: Any
+) -> None:
+    url, tokens, run_id = guarded
+    page = logged_in(chromium, url, f"/runs/{run_id}?tab=writers", tokens["admin"])
+    expect(page.get_by_role("heading", name="guarded run")).to_be_visible()
+    assert page.url.endswith(f"/runs/{run_id}?tab=writers")
+    (cookie,) = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+    assert page.evaluate("document.cookie") == ""
+
+    page.get_by_label("Name of a new tag").wait_for() if "overview" in page.url else None
+    page.goto(f"{url}/operations")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.goto(f"{url}/runs/{run_id}")
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.context.close()
+
+
+def test_a_session_may_edit_by_its_cookie_alone(chromium: Browser, guarded: Any) -> None:
+    url, tokens, run_id = guarded
+    page = logged_in(chromium, url, f"/runs/{run_id}", tokens["admin"])
+    page.get_by_label("Name of a new tag").fill("by")
+    page.get_by_label("Its value").fill("cookie")
+    page.get_by_role("button", name="Add tag").click()
+    expect(page.get_by_role("row").filter(has_text="cookie")).to_be_visible()
+    page.context.close()
+
+
+def test_a_read_only_session_sees_nothing_that_changes_things(chromium: Browser, guarded: Any) -> None:
+    url, tokens, run_id = guarded
+    page = logged_in(chromium, url, f"/runs/{run_id}", tokens["read"])
+    expect(page.get_by_role("heading", name="guarded run")).to_be_visible()
+    expect(page.get_by_role("button", name="Add tag")).to_have_count(0)
+    page.get_by_title("More of this run").click()
+    expect(page.get_by_role("menuitem", name="Copy the run's id")).to_be_visible()
+    expect(page.get_by_role("menuitem", name="Delete")).to_have_count(0)
+    page.context.close()
+
+
+@pytest.mark.parametrize(
+    ("token", "says"),
+    [
+        (lambda tokens: "ingest_" + "A" * 43, "unknown, expired or revoked"),
+        (lambda tokens: tokens["write"], "may only write"),
+    ],
+    ids=["unknown", "write-only"],
+)
+def test_a_token_that_does_not_do_is_explained(
+    chromium: Browser, guarded: Any, token: Callable[[Tokens], str], says: str
+) -> None:
+    url, tokens, _ = guarded
+    page = logged_in(chromium, url, "/experiments", token(tokens))
+    expect(page.get_by_role("alert")).to_contain_text(says)
+    page.context.close()
