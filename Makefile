@@ -13,12 +13,13 @@ ARGS   ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:           # two pip at work in one environment break each other
-.PHONY: help demo serve test lint lint-dashboard format bench clean distclean
+.PHONY: help demo serve test lint lint-dashboard format bench screenshots clean distclean
 
 help:
 	@echo 'make demo    train an example against a service of its own and look at the result (KEEP=0: exit when done)'
 	@echo 'make serve   run the service with its bundled PostgreSQL on http://127.0.0.1:5000'
 	@echo 'make test    the whole test-suite          make lint    ruff and mypy          make format  let ruff rewrite'
+	@echo 'make screenshots   pictures of the dashboard, in docs/screenshots'
 	@echo 'make bench   the short form of the benches  make clean   remove caches and builds  make distclean  … and .venv'
 
 demo: $(VENV)/.installed-demo
@@ -48,6 +49,10 @@ node_modules/.installed: package.json package-lock.json
 format: $(VENV)/.installed-lint
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
+
+# Pictures of every page of the dashboard into docs/screenshots; needs Debian's chromium.
+screenshots: $(VENV)/.installed-test
+	@$(BIN)/python -m bench.screenshots
 
 bench: $(VENV)/.installed-demo
 	@$(BIN)/python -m bench $(ARGS)
