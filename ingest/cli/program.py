@@ -7,10 +7,10 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("serve", "migrate", "config", "sql", "runs", "sync", "compact", "gc", "doctor")
+COMMANDS = ("serve", "migrate", "config", "sql", "runs", "sync", "compact", "gc", "export", "doctor")
 """Modules of this package that hold one command, a function of the same name."""
-GROUPS = ("token", "bench")
-"""Modules that hold several, as a Typer application called `app`."""
+GROUPS = {"import": "imports", "token": "token", "bench": "bench"}
+"""Commands with commands of their own, and the modules that hold them, as a Typer application called `app`."""
 
 
 def build() -> typer.Typer:
@@ -26,9 +26,9 @@ def build() -> typer.Typer:
     for name in COMMANDS:
         if importlib.util.find_spec(f"ingest.cli.{name}") is not None:
             program.command(name)(getattr(import_module(f"ingest.cli.{name}"), name))
-    for name in GROUPS:
-        if importlib.util.find_spec(f"ingest.cli.{name}") is not None:
-            program.add_typer(import_module(f"ingest.cli.{name}").app, name=name)
+    for name, module in GROUPS.items():
+        if importlib.util.find_spec(f"ingest.cli.{module}") is not None:
+            program.add_typer(import_module(f"ingest.cli.{module}").app, name=name)
     return program
 
 

@@ -15,8 +15,7 @@ With several batches of one writer in a group, each is claimed in a round of its
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,11 +30,8 @@ from ingest.store.effects import (
 )
 from ingest.store.errors import ContentRefused
 from ingest.store.outcomes import Gap, Outcome, Refused, Rejection, Repeated, Stored
-from ingest.store.pgcopy import CHUNK_COLUMNS, HEADER, TRAILER, chunk_rows
-from ingest.store.points import PointTable
 from ingest.store.posts import Post, PostOutcome, claim_posts
-from ingest.store.series import SeriesRows, merge_into_series, series_rows
-from ingest.store.summaries import Summaries, summarize
+from ingest.store.storing import prepare_points, store_points
 from ingest_schema.sql import load_queries
 from ingest_schema.wire import Batch
 
@@ -63,15 +59,6 @@ class BatchRefused(ContentRefused):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """The points of some batches, summed up and ready for COPY."""
-
-    table: PointTable
-    summaries: Summaries
-    series: SeriesRows
-
-
 async def commit_batches(connection: Connection, batches: Sequence[Batch]) -> list[Outcome]:
     """`commit_group` where there are batches only."""
     outcomes, _ = await commit_group(connection, batches, ())
@@ -89,40 +76,22 @@ async def commit_group(
             Nothing was stored, unless the connection broke during COMMIT.
     """
     # Before the transaction, since almost always all batches are claimed; what posts bring is known in it only.
-    prepared = None if posts else _prepare(batches)
+    prepared = None if posts else prepare_points(batches)
     async with connection.transaction():
         claimed = await _claim(connection, batches)
         settled = await claim_posts(connection, posts) if posts else None
         rejected = await _apply_events(connection, batches, claimed)
         posted = await settled.apply(connection) if settled is not None else []
         if posts or len(claimed) < len(batches):
-            prepared = _prepare([*(batches[i] for i in claimed), *posted])
+            prepared = prepare_points([*(batches[i] for i in claimed), *posted])
         if prepared is not None:
-            await connection.copy_to_table(
-                "metric_chunks", source=_copy_source(prepared), format="binary", columns=list(CHUNK_COLUMNS)
-            )
-            await merge_into_series(connection, prepared.table, prepared.series)
+            await store_points(connection, prepared)
         others = await _explain(connection, batches, claimed)
     outcomes = [
         others[i] if i in others else Stored(batch.point_count, tuple(rejected.get(i, ())))
         for i, batch in enumerate(batches)
     ]
     return outcomes, [settled.outcomes[i] for i in range(len(posts))] if settled is not None else []
-
-
-def _prepare(batches: Sequence[Batch]) -> _Prepared | None:
-    table = PointTable.of(batches)
-    if not table.chunk_count:
-        return None
-    summaries = summarize(table)
-    return _Prepared(table, summaries, series_rows(table, summaries))
-
-
-async def _copy_source(prepared: _Prepared) -> AsyncIterator[bytes]:
-    yield HEADER
-    for piece in chunk_rows(prepared.table, prepared.summaries):
-        yield piece
-    yield TRAILER
 
 
 async def _claim(connection: Connection, batches: Sequence[Batch]) -> list[int]:

@@ -17,7 +17,14 @@ import asyncpg
 from ingest.store.errors import DATABASE_ERRORS, translated
 from ingest_schema.sql import load_queries
 
-__all__ = ["ACQUIRE_TIMEOUT", "connect_writer", "open_editor_pool", "open_reader_pool", "snapshot"]
+__all__ = [
+    "ACQUIRE_TIMEOUT",
+    "connect_exporter",
+    "connect_writer",
+    "open_editor_pool",
+    "open_reader_pool",
+    "snapshot",
+]
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds to wait for one connection."""
@@ -25,6 +32,8 @@ ACQUIRE_TIMEOUT: Final = 10.0
 """Seconds to wait for a free connection of a pool: beyond, the caller does better to come again."""
 COMMIT_TIMEOUT: Final = 60.0
 """Seconds that one commit group may take; a group is a fraction of a second of work."""
+EXPORT_TIMEOUT: Final = 3600.0
+"""Of one statement of an export."""
 
 
 def _milliseconds(seconds: float) -> str:
@@ -57,6 +66,26 @@ async def connect_writer(url: str) -> Any:
         connection.terminate()
         raise
     return connection
+
+
+async def connect_exporter(url: str) -> Any:
+    """A connection that reads for as long as an export takes, in one snapshot; no statement may take over an hour.
+
+    Raises:
+        asyncpg.PostgresError, OSError, TimeoutError: The database can't be reached.
+    """
+    return await asyncpg.connect(
+        url,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=EXPORT_TIMEOUT,
+        server_settings={
+            "application_name": "ingest export",
+            "search_path": "ingest",
+            "statement_timeout": _milliseconds(EXPORT_TIMEOUT),
+            "jit": "off",
+            "DateStyle": "ISO",
+        },
+    )
 
 
 async def open_editor_pool(url: str, *, size: int) -> Any:

@@ -1,0 +1,56 @@
+"""`ingest export` and `ingest import` as people call them, with a service running and artifacts beside the points."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import ingest
+
+
+def command(*arguments: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "ingest", *arguments],
+        capture_output=True, text=True, timeout=50, check=False, env={**os.environ, "NO_COLOR": "1"},
+    )  # fmt: skip
+    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+@pytest.mark.timeout(180)
+def test_an_experiment_moves_with_its_artifacts(
+    start_service, tmp_path, monkeypatch, database_url, empty_database_url
+):
+    first_root, second_root = tmp_path / "first", tmp_path / "second"
+    service = start_service("--database-url", database_url, "--artifact-root", str(first_root))
+    monkeypatch.setenv("INGEST_SPOOL_DIR", str(tmp_path / "spool"))
+    ingest.set_tracking_uri(service.url)
+    ingest.set_experiment("moving")
+    with ingest.start_run(run_name="whole") as run:
+        run.log_metrics({"loss": 0.5}, step=1)
+        run.log_text("hello", "notes/läuft.txt")
+    ingest.set_experiment("staying")
+    with ingest.start_run():
+        ingest.log_metric("loss", 1.0)
+    assert ingest.flush(30)
+    ingest.set_tracking_uri("")
+    source = ["--database-url", database_url, "--artifact-root", str(first_root)]
+    target = ["--database-url", empty_database_url, "--artifact-root", str(second_root)]
+    out = tmp_path / "out"
+
+    told = json.loads(command("export", str(out), "--where", "experiment = 'moving'", *source, "--json"))
+    assert (told["runs"], told["points"], told["artifacts"]) == (1, 1, 1)
+    command("export", str(out), *source, code=1)  # it is there already
+
+    command("migrate", "--database-url", empty_database_url)
+    assert "imported 1 runs, 1 points and 1 artifacts" in command("import", str(out), *target)
+    assert "1 runs were there already" in command("import", "export", str(out), *target)
+    (file,) = [path for path in second_root.rglob("*") if path.is_file()]
+    assert (file.name, file.read_text()) == ("läuft.txt", "hello")
+    command("import", str(tmp_path / "nowhere"), *target, code=1)
+    command("export", str(tmp_path / "x"), "--where", "loss <", *source, code=2)
+    assert not (tmp_path / "x").exists()
