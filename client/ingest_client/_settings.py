@@ -94,7 +94,7 @@ class Settings:
         uri = tracking_uri or env.get("INGEST_TRACKING_URI") or env.get("MLFLOW_TRACKING_URI")
         spool = env.get("INGEST_SPOOL_DIR")
         return cls(
-            tracking_uri=(uri or DEFAULT_URI).rstrip("/"),
+            tracking_uri=_as_http((uri or DEFAULT_URI).rstrip("/")),
             uri_is_default=not uri,
             token=token or env.get("INGEST_TOKEN") or None,
             ca_file=env.get("INGEST_TLS_CA") or None,
@@ -128,6 +128,14 @@ def fallback_spool_dir() -> Path:
     except (OSError, KeyError):
         user = str(os.getuid())
     return Path(tempfile.gettempdir()) / f"ingest-spool-{user}"
+
+
+def _as_http(uri: str) -> str:
+    """`ingest://host:port` is what MLflow's client calls a service that it reaches by our plug-in."""
+    for ours, theirs in (("ingest://", "http://"), ("ingests://", "https://")):
+        if uri.startswith(ours):
+            return theirs + uri.removeprefix(ours)
+    return uri
 
 
 def checked_uri(uri: str) -> str:
