@@ -62,12 +62,14 @@ assert Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/files/b.bin")).
 found = mlflow.search_runs(filter_string=f"tags.`mlflow.parentRunId` = '{run_id}'", output_format="list")
 assert [r.info.run_id for r in found] == [child.info.run_id]
 
+broken = None
 try:
     with mlflow.start_run(run_name="broken") as broken:
         mlflow.log_metric("y", 1)
         raise RuntimeError
 except RuntimeError:
     pass
+assert broken is not None
 assert client.get_run(broken.info.run_id).info.status == "FAILED"
 
 with mlflow.start_run(run_id=run_id):

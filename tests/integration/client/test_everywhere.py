@@ -1,0 +1,241 @@
+"""Where training happens: many threads, pools, persistent loaders, preemption; each case ends with a count in the database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ServiceProcess, run_apart, run_ingest
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def ask(database_url: str, sql: str) -> list[tuple[Any, ...]]:
+    from ingest.store.connect import connect
+
+    async def query() -> list[tuple[Any, ...]]:
+        async with connect(database_url, purpose="test") as connection:
+            await connection.execute("SET search_path = ingest")
+            return [tuple(row) for row in await connection.fetch(sql)]
+
+    return run_apart(query)
+
+
+@pytest.fixture
+def start(service: ServiceProcess, tmp_path: Path):
+    """A function that starts a script: `start(source, **environment)`."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(source: str, **variables: str) -> subprocess.Popen[str]:
+        path = tmp_path / f"script{len(started)}.py"
+        path.write_text(textwrap.dedent(source))
+        env = {**os.environ, "INGEST_TRACKING_URI": service.url, "INGEST_SPOOL_DIR": str(tmp_path / "spool")}
+        env["INGEST_SHUTDOWN_TIMEOUT"] = "60"
+        process = subprocess.Popen(
+            [sys.executable, str(path)], env={**env, **variables},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=10)
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> None:
+    _, errors = process.communicate(timeout=150)
+    assert process.returncode == code, errors
+
+
+POINTS = "SELECT count(*), count(DISTINCT (run_id, key, step)) FROM metrics"
+
+
+@pytest.mark.slow
+def test_many_threads_with_many_runs_each(start, database_url):
+    source = """
+        import threading
+        import ingest
+        def work(number):
+            for n in range(10):
+                with ingest.start_run(run_name=f"{number}/{n}"):
+                    ingest.log_metrics({"a": float(n), "b": float(number)}, step=number * 100 + n)
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(30)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        ingest.flush(120)
+    """
+    process = start(source)
+    finish(process)
+    assert ask(database_url, "SELECT count(*), count(DISTINCT name) FROM runs WHERE status = 'FINISHED'") == [
+        (300, 300)
+    ]
+    assert ask(database_url, POINTS) == [(600, 600)]
+    wrong = "SELECT count(*) FROM metrics m JOIN runs r USING (run_id) WHERE r.name <> (step / 100) || '/' || (step % 100)"
+    assert ask(database_url, wrong) == [(0,)]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_pools_of_processes(start, database_url, tmp_path, method):
+    """The pool ends its processes as pools do: by SIGTERM, which is no reason to lose what they logged."""
+    source = f"""
+        import multiprocessing
+        import ingest
+        run = None
+        def begin(given):
+            global run
+            run = given
+        def work(n):
+            run.log_metric("a", float(n), n)
+        if __name__ == "__main__":
+            with ingest.start_run() as outer:
+                with multiprocessing.get_context("{method}").Pool(3, initializer=begin, initargs=(outer,)) as pool:
+                    pool.map(work, range(300), chunksize=10)
+                outer.log_metric("done", 1.0)
+    """
+    finish(start(source))
+    run_ingest("sync", str(tmp_path / "spool"))
+    assert ask(database_url, POINTS) == [(301, 301)]
+    assert ask(database_url, "SELECT count(*), min(status) FROM runs") == [(1, "FINISHED")]
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_workers_of_data_loaders(start, database_url, tmp_path, persistent):
+    pytest.importorskip("torch")
+    source = f"""
+        import ingest
+        from torch.utils.data import DataLoader, Dataset
+        class Images(Dataset):
+            def __len__(self):
+                return 32
+            def __getitem__(self, i):
+                ingest.log_metric("loaded", float(i), i + 32 * EPOCH.value)
+                return i
+        import multiprocessing
+        EPOCH = multiprocessing.Value("i", 0)
+        with ingest.start_run() as run:
+            loader = DataLoader(Images(), batch_size=4, num_workers=2, persistent_workers={persistent})
+            for epoch in range(3):
+                EPOCH.value = epoch
+                for batch in loader:
+                    run.log_metric("batch", float(batch[0]), int(batch[0]) + 32 * epoch)
+    """
+    process = start(source)
+    finish(process)
+    run_ingest("sync", str(tmp_path / "spool"))
+    rows = ask(
+        database_url, "SELECT key, count(*), count(DISTINCT step) FROM metrics GROUP BY key ORDER BY key"
+    )
+    assert rows == [("batch", 24, 24), ("loaded", 96, 96)]
+    assert ask(database_url, "SELECT count(*) FROM runs") == [(1,)]
+
+
+PREEMPTED = """
+    import os, time
+    from pathlib import Path
+    import ingest
+    checkpoint = Path("CHECKPOINT")
+    run_id, step = checkpoint.read_text().split() if checkpoint.exists() else (None, "-1")
+    again = run_id is not None
+    with ingest.start_run(run_id=run_id, resume_from_step=int(step) if again else None) as run:
+        for n in range(int(step) + 1, 200):
+            run.log_metric("loss", 2.0 if again else 1.0, n)
+            if n == 99 and not again:
+                checkpoint.write_text(f"{run.id.hex} {n}")
+            if n == 150 and not again:
+                print("there", flush=True)
+                time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_preempted_run_goes_on_from_its_checkpoint(start, service, database_url, tmp_path, number):
+    source = PREEMPTED.replace("CHECKPOINT", str(tmp_path / "checkpoint"))
+    process = start(source)
+    assert process.stdout.readline() == "there\n"
+    process.send_signal(number)
+    finish(process, -number)
+    if number == signal.SIGTERM:
+        assert ask(database_url, "SELECT status FROM runs") == [("KILLED",)]
+    finish(start(source))
+    deadline = time.monotonic() + 30
+    rows = "SELECT attempt, count(*), count(DISTINCT step), min(step), max(step) FROM metrics GROUP BY 1 ORDER BY 1"
+    while ask(database_url, rows) != [(1, 151, 151, 0, 150), (2, 100, 100, 100, 199)]:
+        assert time.monotonic() < deadline, ask(database_url, rows)
+        run_ingest("sync", str(tmp_path / "spool"))
+    assert ask(database_url, "SELECT count(*), min(status) FROM runs") == [(1, "FINISHED")]
+
+
+def test_cells_that_are_run_again_and_interrupted(start, database_url):
+    """As a notebook does it: one process, code in pieces, an exception in one of them does not end the process."""
+    source = """
+        import ingest
+        cells = [
+            "run = ingest.start_run(run_name='cell')",
+            "ingest.log_metric('a', 1.0, step=0)",
+            "ingest.end_run()",
+            "run = ingest.start_run(run_name='cell')",
+            "ingest.log_metric('a', 1.0, step=1); raise KeyboardInterrupt",
+            "ingest.log_metric('a', 1.0, step=2)",
+            "run = ingest.start_run(run_name='third')",
+            "ingest.end_run(); run = ingest.start_run(run_name='third')",
+            "with run: ingest.log_metric('a', 1.0, step=3); raise ValueError",
+            "ingest.end_run()",
+        ]
+        names, seen = {"ingest": ingest}, []
+        for cell in cells:
+            try:
+                exec(cell, names)
+            except BaseException as error:
+                seen.append(type(error).__name__)
+        assert seen == ["KeyboardInterrupt", "RunAlreadyActive", "ValueError"], seen
+    """
+    finish(start(source))
+    rows = ask(
+        database_url,
+        "SELECT r.name, r.status, count(m.step) FROM runs r LEFT JOIN metrics m USING (run_id)"
+        " GROUP BY r.run_id, r.name, r.status ORDER BY min(m.step)",
+    )
+    assert rows == [("cell", "FINISHED", 1), ("cell", "FINISHED", 2), ("third", "FAILED", 1)]
+
+
+def test_sync_delivers_what_a_job_leaves_while_it_runs_and_touches_nothing_of_its_own(
+    start, database_url, tmp_path
+):
+    """Several at once, twice: every point is there once."""
+    source = """
+        import time, ingest
+        for number in range(4):
+            with ingest.start_run() as run:
+                for step in range(1000):
+                    run.log_metrics({"a": 1.0, "b": 2.0}, step)
+        run = ingest.start_run()
+        run.log_metric("open", 1.0)
+        print("there", flush=True)
+        time.sleep(120)
+    """
+    process = start(source, INGEST_MODE="offline")
+    assert process.stdout.readline() == "there\n"
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ingest", "sync", str(tmp_path / "spool")], stdout=subprocess.DEVNULL
+        )
+        for _ in range(2)
+    ]
+    for command in commands:
+        command.wait(60)
+    assert ask(database_url, POINTS) == [(8000, 8000)]
+    process.kill()
+    process.wait(10)
+    assert run_ingest("sync", str(tmp_path / "spool")).returncode == 0
+    assert ask(database_url, POINTS) == [(8001, 8001)]
