@@ -291,9 +291,9 @@ def test_operations_name_what_lies_there_and_go_on(open_page: OpenPage, runs: li
     expect(page.locator("svg.sparkline")).to_be_visible(timeout=20_000)
 
 
-def test_the_registry_says_what_to_do_while_it_is_empty(open_page: OpenPage, runs: list[str]) -> None:
-    page = open_page("/models")
-    expect(page.get_by_text("No registered models yet")).to_be_visible()
+def test_a_search_in_the_registry_that_finds_nothing_says_so(open_page: OpenPage) -> None:
+    page = open_page("/models?find=nothing-like-this")
+    expect(page.get_by_text("No model is called so")).to_be_visible()
 
 
 # ---------------------------------------------------------------------------------------------------------- for all

@@ -101,7 +101,7 @@ function Head({ run, reload }) {
 }
 
 /** @param {{run: any}} props */
-export const Status = ({ run }) => html`<span class=${`status ${run.status.toLowerCase()}`} title=${run.status === "LOST" ? "Nothing was heard of its writers for a while; late data revives it." : undefined}>${run.status === "LOST" ? `LOST, last heard ${formatAgo(Date.parse(run.heartbeat_at))}` : run.status}</span>`;
+export const Status = ({ run }) => html`<span class=${`status ${run.status.toLowerCase()}`} title=${run.status === "LOST" ? "Nothing was heard of its writers for a while; late data revives it." : undefined}>${run.status === "LOST" ? `Lost, last heard ${formatAgo(Date.parse(run.heartbeat_at))}` : run.status.charAt(0) + run.status.slice(1).toLowerCase()}</span>`;
 
 /** Counts on while the run does. @param {{run: any}} props */
 function Elapsed({ run }) {

@@ -52,7 +52,7 @@ function Summaries({ run, isOver }) {
     { name: "metric", show: (/** @type {string} */ key) => html`<a href=${`/runs/${run.run_id}?tab=charts&full=${encodeURIComponent(key)}`}>${key}</a>` },
     { name: "last", isNumber: true, show: formatValue }, { name: "min", isNumber: true, show: formatValue }, { name: "max", isNumber: true, show: formatValue },
     { name: "mean", isNumber: true, show: formatValue }, { name: "at step", isNumber: true, show: formatValue }, { name: "points", isNumber: true, show: formatValue },
-    { name: "non-finite", isNumber: true, show: (/** @type {number} */ n) => (n ? html`<span class="bad">${n}</span>` : "") },
+    { name: "NaN, ∞", isNumber: true, show: (/** @type {number} */ n) => (n ? html`<span class="bad">${n}</span>` : "") },
   ], [run.run_id]);
   const rows = useMemo(() => {
     const matches = keyMatcher(view.key).test;

@@ -35,7 +35,7 @@ export function Points({ run }) {
   const total = keys.data.series.find((/** @type {any} */ one) => one.key === key)?.n;
   return html`
     <section class="card">
-      <header><label class="row grow">Metric<input list="metric-names" value=${key} class="grow" onChange=${(/** @type {any} */ event) => change({ metric: event.target.value })} /></label>
+      <header><label class="row grow wide-field">Metric<input list="metric-names" value=${key} class="grow" onChange=${(/** @type {any} */ event) => change({ metric: event.target.value })} /></label>
         <datalist id="metric-names">${names.slice(0, 2000).map((/** @type {string} */ name) => html`<option value=${name} />`)}</datalist>
         <span class="muted">${formatCount(rows.length)}${total ? ` of ${formatCount(total)}` : ""} points</span>
         <${CopyAs} sql=${`SELECT step, time, value, rank, attempt\nFROM metrics\nWHERE run_id = ${sqlText(run.run_id)} AND key = ${sqlText(key)}\nORDER BY step\nLIMIT 10000`}
