@@ -19,7 +19,8 @@ from typing import Final
 
 from ingest.store.connect import connect
 from ingest.store.errors import DATABASE_ERRORS
-from ingest.store.sealing import Sealing, seal_some
+from ingest.store.sealing import Sealing, count_unsealed, seal_some
+from ingest.telemetry import SEALED_RUNS, UNSEALED_RUNS
 
 __all__ = ["sealer"]
 
@@ -60,6 +61,9 @@ async def _seal_all(url: str, sealing: Sealing) -> None:
     async with connect(url, purpose="sealer") as connection:
         while True:
             started = time.perf_counter()
-            if not await seal_some(connection, sealing):
+            sealed = await seal_some(connection, sealing)
+            SEALED_RUNS.inc(sealed)
+            if not sealed:
+                UNSEALED_RUNS.set(await count_unsealed(connection))
                 return
             await asyncio.sleep(time.perf_counter() - started)  # at most half of one core

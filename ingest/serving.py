@@ -19,7 +19,7 @@ import uvloop
 from aiohttp import web
 
 from ingest.artifacts.errors import StoreMisconfigured
-from ingest.compaction.worker import upkeep
+from ingest.compaction.upkeep import upkeep
 from ingest.migrations import MigrationError
 from ingest.postgres import PostgresError
 from ingest.sealing import sealer

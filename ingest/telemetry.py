@@ -126,6 +126,38 @@ COMPACTION_WAITING: Final = Gauge(
     registry=REGISTRY,
     multiprocess_mode="mostrecent",
 )
+COMPACTION_LAG: Final = Gauge(
+    "ingest_compaction_waiting_points",
+    "Points in those chunks: what charts have to read one by one.",
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
+COMPACTION_ROUND: Final = Gauge(
+    "ingest_compaction_round_timestamp_seconds",
+    "When a round of upkeep over everything last came to its end, in Unix time.",
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
+SEALED_RUNS: Final = Counter(
+    "ingest_sealed_runs",
+    "Finished runs put into the segments of searches; some more than once, as those that change are taken out.",
+    registry=REGISTRY,
+)
+UNSEALED_RUNS: Final = Gauge(
+    "ingest_unsealed_runs",
+    "Finished runs that wait to be sealed, after the last look: searches read each of them row by row.",
+    registry=REGISTRY,
+    multiprocess_mode="mostrecent",
+)
+RETENTION_RUNS: Final = Counter(
+    "ingest_retention_runs",
+    "Runs that a retention rule changed: deleted, thinned.",
+    ["action"],
+    registry=REGISTRY,
+)
+THINNED_POINTS: Final = Counter(
+    "ingest_thinned_points", "Points that thinning left out, as retention rules wish.", registry=REGISTRY
+)
 LOST_RUNS: Final = Counter(
     "ingest_lost_runs", "Runs marked LOST because all of their writers fell silent.", registry=REGISTRY
 )

@@ -9,7 +9,7 @@ import typer
 
 COMMANDS = ("serve", "migrate", "config", "sql", "runs", "sync", "compact", "gc", "export", "doctor")
 """Modules of this package that hold one command, a function of the same name."""
-GROUPS = {"import": "imports", "token": "token", "bench": "bench"}
+GROUPS = {"import": "imports", "token": "token", "retention": "retention", "bench": "bench"}
 """Commands with commands of their own, and the modules that hold them, as a Typer application called `app`."""
 
 

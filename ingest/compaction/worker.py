@@ -1,46 +1,32 @@
-"""The upkeep of `ingest serve`: compaction, dead writers, resumed runs; in one process of all on a database.
+"""Compaction of everything that is worth it, for the background (`upkeep`) and for `ingest compact`.
 
-Life: every few seconds each process tries to get the advisory lock for one round over everything; who does not get it leaves the
-round to whoever has it. So nobody has to notice that a holder died, and `ingest compact` gets its turn between two rounds.
-Ended by cancelling, between two statements or in one: PostgreSQL rolls back.
-
-An error of the database is logged once and answered with patience; upkeep never takes the service down.
-
-Pace: after each transaction it rests as long as it worked, so that at most half of one core goes into it.
+Pace: after each transaction it rests as long as it worked, if it is asked to, so that at most half of one core goes into it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import random
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from ingest.compaction.plan import is_worthwhile
 from ingest.store.compaction import Compaction, StaleMerge, WaitingSeries
-from ingest.store.errors import StoreError
 from ingest.telemetry import (
     COMPACTED_CHUNKS,
     COMPACTED_POINTS,
+    COMPACTION_LAG,
     COMPACTION_SECONDS,
     COMPACTION_WAITING,
-    LOST_RUNS,
-    REVIVED_RUNS,
 )
 
-__all__ = ["Progress", "compact_all", "upkeep"]
+__all__ = ["Progress", "compact_all"]
 
 logger = logging.getLogger(__name__)
 
 FIRST: Final = (UUID(int=0), "")
-PAUSE: Final = 5.0
-"""Seconds between two rounds over everything that waits. An idle round is a connection and a few short queries."""
 
 
 @dataclass(slots=True)
@@ -51,48 +37,6 @@ class Progress:
     chunks: int = 0
     points: int = 0
     rows: int = 0
-
-
-@asynccontextmanager
-async def upkeep(url: str, *, compacts: bool, lost_after: float) -> AsyncIterator[None]:
-    """Upkeep in the background for as long as the block."""
-    task = asyncio.create_task(_keep_up(url, compacts=compacts, lost_after=lost_after), name="upkeep")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-async def _keep_up(url: str, *, compacts: bool, lost_after: float) -> None:
-    is_well = True
-    while True:
-        try:
-            async with Compaction.open(url) as compaction:
-                if compaction is not None:
-                    await _one_round(compaction, compacts=compacts, lost_after=lost_after)
-                    is_well = True
-        except StoreError as error:
-            if is_well:
-                logger.warning("upkeep waits for the database: %s", error)
-            is_well = False
-        except Exception:
-            logger.exception("upkeep failed; trying again in %.0f seconds", PAUSE)
-        await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
-
-
-async def _one_round(compaction: Compaction, *, compacts: bool, lost_after: float) -> None:
-    lost, back = await compaction.look_for_silence(lost_after)
-    LOST_RUNS.inc(len(lost))
-    REVIVED_RUNS.inc(len(back))
-    for run_id in lost:
-        logger.info(
-            "run %s is lost: none of its writers was heard of for %.0f seconds", run_id.hex, lost_after
-        )
-    await compaction.settle_attempts()
-    if compacts:
-        await compact_all(compaction, Progress(), rests=True)
 
 
 async def compact_all(
@@ -111,7 +55,7 @@ async def compact_all(
         rests: Give way to the service's other work after each transaction.
     """
     after: tuple[UUID, str] | None = FIRST if run_id is None else (run_id, "")
-    waiting = 0
+    waiting = waiting_points = 0
     while after is not None:
         found, after = await compaction.waiting(after)
         for series in found:
@@ -125,8 +69,10 @@ async def compact_all(
                 await _compact_one(compaction, one, progress, rests=rests)
             else:
                 waiting += one.chunks
+                waiting_points += one.points
     if run_id is None:
         COMPACTION_WAITING.set(waiting)
+        COMPACTION_LAG.set(waiting_points)
 
 
 async def _compact_one(

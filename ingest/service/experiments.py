@@ -12,6 +12,7 @@ import orjson
 from ingest.service.database import Database
 from ingest.service.errors import ExperimentDeleted, ExperimentUnknown, NameTaken, TagUnknown
 from ingest.store.errors import ContentRefused
+from ingest.store.retention import Rule, set_rule
 from ingest_schema.sql import load_queries
 
 __all__ = [
@@ -110,8 +111,12 @@ async def edit_experiment(
     name: str | None,
     tags: Mapping[str, str | None],
     lifecycle: Stage | None,
+    retention: Rule | Literal["as it is"] | None = "as it is",
 ) -> None:
-    """Change what people change of an experiment, all or nothing: its name, tags (None deletes one), deletion with all runs.
+    """Change what people change of an experiment, all or nothing.
+
+    Args:
+        tags: None deletes one. lifecycle: Deletion takes all its runs along. retention: None takes the rule away.
 
     Raises:
         ExperimentUnknown, NameTaken: Nothing was changed.
@@ -123,7 +128,11 @@ async def edit_experiment(
         before = await connection.fetchval(_SQL["lock"], experiment_id)
         if before is None:
             raise ExperimentUnknown(experiment_id)
-        if before == "deleted" and lifecycle != "active" and (name is not None or tags):
+        if (
+            before == "deleted"
+            and lifecycle != "active"
+            and (name is not None or tags or retention != "as it is")
+        ):
             raise ExperimentDeleted(experiment_id)
         if lifecycle is not None and lifecycle != before:
             await _set_lifecycle(connection, experiment_id, lifecycle)
@@ -133,6 +142,8 @@ async def edit_experiment(
             await connection.execute(_SQL["set_tags"], experiment_id, list(kept), list(kept.values()))
         for key in tags.keys() - kept.keys():
             await connection.execute(_SQL["delete_tag"], experiment_id, key)
+        if retention != "as it is":
+            await set_rule(connection, experiment_id, retention)
         await connection.execute(_SQL["touch"], experiment_id, _now_ms())
 
     await _edit_name(db, work, name)

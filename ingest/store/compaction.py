@@ -12,10 +12,11 @@ Errors: DatabaseUnavailable, Contention as everywhere; StaleMerge when somebody 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -23,6 +24,7 @@ import numpy as np
 
 from ingest.charts.parts import Float64s, Int64s
 from ingest.compaction.plan import SMALL_PACK_POINTS, Merge, Piece, merges
+from ingest.store import retention, thinning
 from ingest.store.attempts import settle_attempts
 from ingest.store.errors import DATABASE_ERRORS, Contention, translated
 from ingest.store.liveness import look_for_silence
@@ -33,6 +35,8 @@ from ingest_schema.sql import load_queries
 __all__ = ["Compaction", "Merged", "StaleMerge", "WaitingSeries"]
 
 _SQL: Final = load_queries("compaction")
+_RETENTION: Final = load_queries("retention")
+T = TypeVar("T")
 
 LOCK: Final = 0x696E_6763_6D70
 """Number of the advisory lock: "ingcmp". Whoever holds it compacts this database."""
@@ -146,6 +150,42 @@ class Compaction:
         except DATABASE_ERRORS as error:
             raise translated(error) from error
 
+    # What rules of retention need is done by who holds the lock, too; see `ingest.store.retention` and `.thinning`.
+
+    async def due_to_delete(self, experiment_id: int | None) -> AsyncIterator[retention.DueByRule]:
+        async for run in _translating(retention.due_to_delete(self._connection, experiment_id)):
+            yield run
+
+    async def due_to_thin(self, experiment_id: int | None) -> AsyncIterator[retention.DueByRule]:
+        async for run in _translating(retention.due_to_thin(self._connection, experiment_id)):
+            yield run
+
+    async def delete_run(self, run_id: UUID) -> bool:
+        try:
+            return await retention.delete_run(self._connection, run_id)
+        except DATABASE_ERRORS as error:
+            raise translated(error) from error
+
+    async def thin_run(self, run_id: UUID, thin_to: int) -> AsyncIterator[thinning.Thinned]:
+        async for thinned in _translating(thinning.thin_run(self._connection, run_id, thin_to)):
+            yield thinned
+
+    async def mark_thinned(self, run_id: UUID, begun_at: dt.datetime) -> None:
+        await self._fetch_retention("mark_thinned", run_id, begun_at)
+
+    async def now(self) -> dt.datetime:
+        """By the database's clock."""
+        (row,) = await self._fetch_retention("now")
+        found: dt.datetime = row[0]
+        return found
+
+    async def _fetch_retention(self, query: str, *arguments: object) -> list[Any]:
+        try:
+            rows: list[Any] = await self._connection.fetch(_RETENTION[query], *arguments)
+        except DATABASE_ERRORS as error:
+            raise translated(error) from error
+        return rows
+
     async def sizes(self) -> tuple[int, int]:
         """Bytes on disk of metric_chunks and of packed_chunks."""
         (row,) = await self._fetch("sizes")
@@ -191,19 +231,7 @@ class Compaction:
 
     async def _take_packs(self, series: WaitingSeries, merge: Merge) -> tuple[Int64s, Int64s, Float64s]:
         row = await self._take("take_packs", series, merge.writer_id, merge.packs)
-        return PackedPoints(
-            lo_step=np.frombuffer(row["lo_step"], ">i8").astype(np.int64),
-            step_gap=np.frombuffer(row["step_gap"], ">i8").astype(np.int64),
-            has_steps=np.frombuffer(row["has_steps"], "?"),
-            lo_time_ms=np.frombuffer(row["lo_time_ms"], ">i8").astype(np.int64),
-            hi_time_ms=np.frombuffer(row["hi_time_ms"], ">i8").astype(np.int64),
-            has_times=np.frombuffer(row["has_times"], "?"),
-            n=np.frombuffer(row["n"], ">i4").astype(np.int64),
-            steps=row["steps"],
-            times_ms=row["times_ms"],
-            time_residuals=row["time_residuals"],
-            values=row["values"],
-        ).unpacked()
+        return PackedPoints.of_row(row).unpacked()
 
     async def _take(
         self, query: str, series: WaitingSeries, writer_id: UUID, pieces: tuple[Piece, ...]
@@ -224,6 +252,14 @@ class Compaction:
         except DATABASE_ERRORS as error:
             raise translated(error) from error
         return rows
+
+
+async def _translating(source: AsyncIterator[T]) -> AsyncIterator[T]:
+    try:
+        async for one in source:
+            yield one
+    except DATABASE_ERRORS as error:
+        raise translated(error) from error
 
 
 def _packed(

@@ -61,7 +61,7 @@ _EXTREMES: Final = (("min_value", "d"), ("max_value", "d"), ("min_step", "q"), (
 PACK_COLUMNS: Final = (
     "run_id", "writer_id", "seq", "part", "key", "time_ordered",
     *(name for name, _ in (*_SCALARS, *_EXTREMES)),
-    "step_gap", "blocks", "steps", "times_ms", "time_residuals", "values",
+    "step_gap", "blocks", "steps", "times_ms", "time_residuals", "values", "stands_for",
 )  # fmt: skip
 """The columns of `pack_rows`, in order."""
 
@@ -75,13 +75,24 @@ _ELEMENT: Final = {
 
 
 def pack_rows(
-    run_id: UUID, writer_id: UUID, key: str, *, seq: int, steps: Int64s, times_ms: Int64s, values: Float64s
+    run_id: UUID,
+    writer_id: UUID,
+    key: str,
+    *,
+    seq: int,
+    steps: Int64s,
+    times_ms: Int64s,
+    values: Float64s,
+    first_part: int = 0,
+    stands_for: int | None = None,
 ) -> Iterator[bytes]:
     """The rows of these points, each as one tuple of a binary COPY without header and trailer.
 
     Args:
         seq: The last batch that brought one of them.
         steps, times_ms, values: Sorted by (step, time, arrival); not empty.
+        first_part: Number of the first row.
+        stands_for: How many points these were before they were thinned.
     """
     point_count = len(steps)
     row_count = -(-point_count // PACK_POINTS)
@@ -98,19 +109,25 @@ def pack_rows(
     identity = struct.pack(">Hi16si16siq", len(PACK_COLUMNS), 16, run_id.bytes, 16, writer_id.bytes, 8, seq)
     key_bytes = key.encode()
     block_begin = 0
-    for part, block_end in enumerate(blocks_end):
-        span = slice(borders[part], borders[part + 1])
+    for i, block_end in enumerate(blocks_end):
+        span = slice(borders[i], borders[i + 1])
         own_blocks = packed_blocks[block_begin:block_end]
         block_begin = block_end
         yield b"".join((
             identity,
-            struct.pack(">iii", 4, part, len(key_bytes)),
+            struct.pack(">iii", 4, first_part + i, len(key_bytes)),
             key_bytes,
-            *_summary(rows, part),
+            *_summary(rows, i),
             *_packed_columns(steps[span], times_ms[span], values[span]).in_order(
                 own_blocks.tobytes() if len(own_blocks) > 1 else None
             ),
+            _NULL if stands_for is None else struct.pack(">ii", 4, _share(stands_for, i, row_count)),
         ))  # fmt: skip
+
+
+def _share(total: int, i: int, row_count: int) -> int:
+    """The i-th row's part of a number that is shared out."""
+    return total * (i + 1) // row_count - total * i // row_count
 
 
 def _summary(rows: Parts, i: int) -> Iterator[bytes]:
@@ -251,6 +268,23 @@ class PackedPoints:
     time_residuals: bytes | None
     """None: the caller needs no times, and gets lo_time_ms for all points of a row."""
     values: bytes
+
+    @classmethod
+    def of_row(cls, row: Any) -> PackedPoints:
+        """From what `take_packs` and `take_rows` answer."""
+        return cls(
+            lo_step=np.frombuffer(row["lo_step"], ">i8").astype(np.int64),
+            step_gap=np.frombuffer(row["step_gap"], ">i8").astype(np.int64),
+            has_steps=np.frombuffer(row["has_steps"], "?"),
+            lo_time_ms=np.frombuffer(row["lo_time_ms"], ">i8").astype(np.int64),
+            hi_time_ms=np.frombuffer(row["hi_time_ms"], ">i8").astype(np.int64),
+            has_times=np.frombuffer(row["has_times"], "?"),
+            n=np.frombuffer(row["n"], ">i4").astype(np.int64),
+            steps=row["steps"],
+            times_ms=row["times_ms"],
+            time_residuals=row["time_residuals"],
+            values=row["values"],
+        )
 
     def unpacked(self) -> tuple[Int64s, Int64s, Float64s]:
         """steps, times_ms and values of all points, row after row."""

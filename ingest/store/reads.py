@@ -18,6 +18,7 @@ from ingest.store.errors import DATABASE_ERRORS, NotFound, translated
 from ingest.store.history import PointPage, read_points
 from ingest.store.keys import KeyMatch
 from ingest.store.pages import BadPageToken, decode_token, encode_token
+from ingest.store.retention import Rule
 from ingest_schema.limits import INT64_MAX
 from ingest_schema.sql import load_queries
 
@@ -89,7 +90,7 @@ class Reads:
         return page._replace(rows=await self._with_tags(page.rows))
 
     async def experiment(self, experiment_id: int) -> Row:
-        """One experiment with its tags."""
+        """One experiment with its tags and its rule of retention."""
         rows = await self._fetch("experiment", experiment_id) if 0 <= experiment_id <= INT64_MAX else []
         if not rows:
             raise NotFound(f"there is no experiment {experiment_id}")
@@ -100,7 +101,14 @@ class Reads:
         tags: dict[int, dict[str, str]] = {row["experiment_id"]: {} for row in rows}
         for tag in found:
             tags[tag["experiment_id"]][tag["key"]] = tag["value"]
-        return [{**row, "tags": tags[row["experiment_id"]]} for row in rows]
+        rules = {
+            row["experiment_id"]: {name: row[name] for name in Rule.__slots__}
+            for row in await self._fetch("rules_of_experiments", list(tags))
+        }
+        return [
+            {**row, "tags": tags[row["experiment_id"]], "retention": rules.get(row["experiment_id"])}
+            for row in rows
+        ]
 
     async def experiment_id(self, name: str) -> int:
         """The id of the experiment called so."""

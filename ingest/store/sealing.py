@@ -21,7 +21,7 @@ from uuid import UUID
 from ingest.search.runs import SEALED_CHARS
 from ingest_schema.sql import load_queries
 
-__all__ = ["Sealing", "seal_some"]
+__all__ = ["Sealing", "count_unsealed", "seal_some"]
 
 _SQL: Final = load_queries("search")
 
@@ -61,6 +61,12 @@ async def seal_some(connection: Any, sealing: Sealing) -> int:
             if sealed := await _seal_experiment(connection, row["experiment_id"], sealing):
                 return sealed
     return 0
+
+
+async def count_unsealed(connection: Any) -> int:
+    """How many runs ended and are not sealed."""
+    number: int = await connection.fetchval(_SQL["count_unsealed"])
+    return number
 
 
 async def _seal_experiment(connection: Any, experiment_id: int, sealing: Sealing) -> int:

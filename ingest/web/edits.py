@@ -6,7 +6,7 @@ A run's note is its tag `mlflow.note.content`, in Markdown. Deleting only hides:
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 from uuid import UUID
 
 import orjson
@@ -21,6 +21,7 @@ from ingest.service.errors import (
     RunUnknown,
     ServiceError,
 )
+from ingest.store.retention import Rule, RuleInvalid
 from ingest.web.problems import Problem
 from ingest.web.reads import get_experiment, get_run
 from ingest.web.routes import SERVICES, Route
@@ -50,8 +51,8 @@ async def post_experiment(request: web.Request) -> web.Response:
 
 
 async def patch_experiment(request: web.Request) -> web.Response:
-    """Rename, tag, delete or restore an experiment."""
-    body = await _body(request, {"name", "tags", "lifecycle"})
+    """Rename, tag, delete or restore an experiment, or set what becomes of its runs with time."""
+    body = await _body(request, {"name", "tags", "lifecycle", "retention"})
     text = request.match_info["experiment_id"]
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise Problem(400, "bad_request", f"experiment_id must be an integer from 0, not {text[:40]!r}.")
@@ -62,6 +63,7 @@ async def patch_experiment(request: web.Request) -> web.Response:
             name=_name(body, "experiment"),
             tags=_tags(body),
             lifecycle=_lifecycle(body),
+            retention=_retention(body),
         )
     except ServiceError as error:
         raise _problem(error) from error
@@ -148,6 +150,21 @@ def _lifecycle(body: dict[str, Any]) -> Any:
     if lifecycle not in {None, "active", "deleted"}:
         raise Problem(400, "bad_request", "lifecycle must be active or deleted.")
     return lifecycle
+
+
+def _retention(body: dict[str, Any]) -> Rule | Literal["as it is"] | None:
+    """The rule; null takes it away, nothing said leaves it."""
+    if "retention" not in body:
+        return "as it is"
+    given = body["retention"]
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise Problem(400, "bad_request", "retention must be an object, or null for no rule.")
+    try:
+        return Rule.of(given)
+    except RuleInvalid as error:
+        raise Problem(400, "bad_request", f"retention: {error}.") from error
 
 
 ROUTES = (

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from ingest.compaction.worker import Progress, compact_all, upkeep
+from ingest.compaction.upkeep import upkeep
+from ingest.compaction.worker import Progress, compact_all
 from ingest.store.compaction import Compaction
 from tests.conftest import run_ingest
 
@@ -115,3 +116,32 @@ async def test_compacting_by_hand(store, run_id, database_url):
     done = json.loads(command.stdout)
     assert (done["points"], done["series"]) == (5_000, 1)
     assert done["plain_bytes"] < 100_000
+
+
+async def test_sealing_and_upkeep_tell_how_far_they_are(store, run_id):
+    """What searches and charts have to read row by row shows in /metrics."""
+    from ingest.sealing import _seal_all
+    from ingest.store.sealing import Sealing
+    from ingest.telemetry import REGISTRY
+
+    def value(name):
+        found = REGISTRY.get_sample_value(name)
+        assert found is not None
+        return found
+
+    await store.log(run_id, *((i, i, 1.0) for i in range(40)))
+    async with Compaction.open(store.url) as compaction:
+        assert compaction is not None
+        await compact_all(compaction, Progress())
+    assert value("ingest_compaction_waiting_points") == 40
+    await store.end(run_id)
+    await _seal_all(store.url, Sealing())  # it ended just now: too early
+    assert value("ingest_unsealed_runs") == 1
+    before = value("ingest_sealed_runs_total")
+    await _seal_all(store.url, Sealing(quiet=-1, patience=-1, min_runs=1))
+    assert value("ingest_unsealed_runs") == 0
+    assert value("ingest_sealed_runs_total") == before + 1
+    began = time.time()
+    async with upkeep(store.url, compacts=True, lost_after=60.0):
+        await until(lambda: asyncio.sleep(0, value("ingest_compaction_round_timestamp_seconds") >= began))
+    assert value("ingest_compaction_waiting_points") == 0

@@ -31,10 +31,10 @@ ORDER BY writer_id, seq, ctid
 LIMIT $3;
 
 -- name: small_packs
--- Packed chunks of fewer than $3 points: they are merged with what comes next.
+-- Packed chunks of fewer than $3 points, as they were logged: they are merged with what comes next.
 SELECT writer_id, seq, ctid, n
 FROM packed_chunks
-WHERE run_id = $1 AND key = $2 AND n < $3;
+WHERE run_id = $1 AND key = $2 AND n < $3 AND stands_for IS NULL;
 
 -- name: take_chunks
 -- Delete chunks and return their points, elements of arrays without the arrays' headers. $1 run_id, $2 key, $3 ctid[],

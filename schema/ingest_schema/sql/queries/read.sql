@@ -22,10 +22,16 @@ SELECT experiment_id FROM experiments WHERE name = $1;
 -- $1 experiment_id[].
 SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id = ANY ($1::bigint[]) ORDER BY experiment_id, key;
 
+-- name: rules_of_experiments
+-- Of $1 experiment_id[].
+SELECT experiment_id, delete_after_days, thin_after_days, thin_to, keep_tag
+FROM retention_rules
+WHERE experiment_id = ANY ($1::bigint[]);
+
 -- name: newest_runs
 -- Before ($1 start_time_ms, $2 run_id); at most $3; lifecycle in $4.
 SELECT r.run_id, r.experiment_id, e.name AS experiment, r.name, r.user_name, r.status, r.lifecycle, r.parent_run_id,
-       r.start_time_ms, r.end_time_ms, r.heartbeat_at
+       r.start_time_ms, r.end_time_ms, r.heartbeat_at, r.thinned_at
 FROM runs AS r
 JOIN experiments AS e USING (experiment_id)
 WHERE (r.start_time_ms < $1 OR (r.start_time_ms = $1 AND r.run_id > $2)) AND r.start_time_ms <= $1
@@ -36,7 +42,7 @@ LIMIT $3;
 -- name: newest_runs_of_experiment
 -- As newest_runs, of experiment $5.
 SELECT r.run_id, r.experiment_id, e.name AS experiment, r.name, r.user_name, r.status, r.lifecycle, r.parent_run_id,
-       r.start_time_ms, r.end_time_ms, r.heartbeat_at
+       r.start_time_ms, r.end_time_ms, r.heartbeat_at, r.thinned_at
 FROM runs AS r
 JOIN experiments AS e USING (experiment_id)
 WHERE r.experiment_id = $5 AND (r.start_time_ms < $1 OR (r.start_time_ms = $1 AND r.run_id > $2))
@@ -47,7 +53,7 @@ LIMIT $3;
 -- name: run
 -- $1 run_id.
 SELECT r.run_id, r.experiment_id, e.name AS experiment, r.name, r.user_name, r.status, r.lifecycle, r.parent_run_id,
-       r.start_time_ms, r.end_time_ms, r.heartbeat_at
+       r.start_time_ms, r.end_time_ms, r.heartbeat_at, r.thinned_at
 FROM runs AS r
 JOIN experiments AS e USING (experiment_id)
 WHERE r.run_id = $1;

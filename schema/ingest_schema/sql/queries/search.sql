@@ -62,6 +62,12 @@ HAVING count(*) >= $1 OR min(r.heartbeat_at) < now() - make_interval(secs => $3:
 ORDER BY count(*) DESC
 LIMIT $4;
 
+-- name: count_unsealed
+-- Runs that ended and are in no segment.
+SELECT count(*)
+FROM runs
+WHERE segment_id IS NULL AND lifecycle = 'active' AND status NOT IN ('RUNNING', 'SCHEDULED');
+
 -- name: small_segments
 -- Those of $1 experiment_id with fewer than $2 runs left, smallest first.
 SELECT segment_id, runs FROM search_segments WHERE experiment_id = $1 AND runs < $2 ORDER BY runs, segment_id;
