@@ -1,7 +1,7 @@
 """Garbage collection: what was deleted goes for good, files included, while the service goes on taking batches.
 
 For each run: closed, files, rows, the run itself (`ingest.store.gone`). So a run has its row as long as anything of it is left, and
-whatever ends the work, the next one goes on where it stood. Experiments go once they have no runs.
+whatever ends the work, the next one goes on where it stood. Experiments go once they have no runs. What a registered model lives on stays.
 
 After each transaction it rests as long as it worked, as compaction does: at most half of one core of the database goes into it.
 Memory does not depend on what is deleted: rows are counted, not fetched, and files are listed a page at a time.
@@ -18,8 +18,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from ingest.artifacts.paths import run_prefix
-from ingest.store.gone import DueExperiment, DueRun, Freed, Gone, Which
+from ingest.artifacts.paths import model_prefix, run_prefix
+from ingest.store.gone import DueExperiment, DueModel, DueRun, Freed, Gone, Which
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -34,7 +34,7 @@ LATE_SECONDS: Final = 2 * 86_400.0
 
 @dataclass(slots=True)
 class Files:
-    """Files of a run or an experiment."""
+    """Files of a run, a model or an experiment."""
 
     number: int = 0
     size_bytes: int = 0
@@ -42,9 +42,9 @@ class Files:
 
 @dataclass(slots=True)
 class Collected:
-    """What happened to one run or experiment. stays: it was restored, or an experiment still has runs."""
+    """What happened to one run, model or experiment. stays: it was restored, or is still needed."""
 
-    what: DueRun | DueExperiment
+    what: DueRun | DueModel | DueExperiment
     outcome: Literal["gone", "stays", "due"]
     freed: Freed = field(default_factory=Freed)
     files: Files = field(default_factory=Files)
@@ -56,8 +56,12 @@ async def collect(gone: Gone, artifacts: Artifacts, which: Which) -> AsyncIterat
         await _remove_files(artifacts, _run_directory(experiment_id, run_id))
     async for run in gone.due_runs(which):
         yield await _collect_run(gone, artifacts, run, which)
+    async for model in gone.due_models(which):
+        files = await _remove_files(artifacts, _model_directory(model))
+        await gone.delete_model(model.model_id)
+        yield Collected(model, "gone", files=files)
     async for experiment in gone.due_experiments(which):
-        if experiment.has_runs or not await gone.delete_experiment(experiment.experiment_id):
+        if experiment.is_needed or not await gone.delete_experiment(experiment.experiment_id):
             yield Collected(experiment, "stays")
         else:
             files = await _finish_experiment(gone, artifacts, experiment.experiment_id)
@@ -72,13 +76,15 @@ async def preview(gone: Gone, artifacts: Artifacts, which: Which) -> AsyncIterat
     """What `collect` would do now. Nothing is changed."""
     async for run in gone.due_runs(which):
         files = await _count_files(artifacts, _run_directory(run.experiment_id, run.run_id))
-        yield Collected(run, "due", await gone.sizes(run.run_id), files)
+        yield Collected(run, "stays" if run.is_registered else "due", await gone.sizes(run.run_id), files)
+    async for model in gone.due_models(which):
+        yield Collected(model, "due", files=await _count_files(artifacts, _model_directory(model)))
     async for experiment in gone.due_experiments(which):
         yield Collected(experiment, "due")
 
 
 async def _collect_run(gone: Gone, artifacts: Artifacts, run: DueRun, which: Which) -> Collected:
-    if not run.is_closed and not await gone.close_run(run, which):
+    if run.is_registered or (not run.is_closed and not await gone.close_run(run, which)):
         return Collected(run, "stays")
     files = await _remove_files(artifacts, _run_directory(run.experiment_id, run.run_id))
     freed = Freed()
@@ -100,6 +106,11 @@ async def _finish_experiment(gone: Gone, artifacts: Artifacts, experiment_id: in
 def _run_directory(experiment_id: int, run_id: UUID) -> str:
     """What holds all files of a run."""
     return run_prefix(experiment_id, run_id).rpartition("/")[0]
+
+
+def _model_directory(model: DueModel) -> str:
+    """What holds all files of a logged model."""
+    return model_prefix(model.experiment_id, model.model_id).rpartition("/")[0]
 
 
 async def _remove_files(artifacts: Artifacts, directory: str) -> Files:

@@ -45,9 +45,9 @@ def gc(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete for good the runs and experiments that are deleted, with their points and artifacts.
+    """Delete for good the runs, logged models and experiments that are deleted, with their points and artifacts.
 
-    Nothing is asked and nothing comes back. The service goes on meanwhile; an interrupted call is made good by the next one.
+    What a registered model has its files in stays. Nothing is asked and nothing comes back. The service goes on meanwhile; an interrupted call is made good by the next one.
     Run it where the artifacts are, with the settings of the service.
     """
     from ingest.store.gone import Which
@@ -68,7 +68,7 @@ def gc(
         return
     verb = "would free" if dry_run else "freed"
     print(
-        f"{verb} {total['runs']:,} runs and {total['experiments']:,} experiments: {total['points']:,} points of "
+        f"{verb} {total['runs']:,} runs, {total['models']:,} models and {total['experiments']:,} experiments: {total['points']:,} points of "
         f"{total['series']:,} series ({total['database_bytes']:,} bytes), {total['files']:,} artifacts "
         f"({total['artifact_bytes']:,} bytes), in {total['seconds']:.1f} s"
     )
@@ -100,6 +100,7 @@ async def _gc(
     total = dict.fromkeys(
         (
             "runs",
+            "models",
             "experiments",
             "stayed",
             "points",
@@ -145,12 +146,13 @@ async def _gc(
 
 
 def _add(total: dict[str, int], one: Collected) -> None:
-    from ingest.store.gone import DueRun
+    from ingest.store.gone import DueModel, DueRun
 
     if one.outcome == "stays":
         total["stayed"] += 1
         return
-    total["runs" if isinstance(one.what, DueRun) else "experiments"] += 1
+    is_run, is_model = isinstance(one.what, DueRun), isinstance(one.what, DueModel)
+    total["runs" if is_run else "models" if is_model else "experiments"] += 1
     total["points"] += one.freed.points
     total["series"] += one.freed.series
     total["rows"] += one.freed.rows
@@ -160,12 +162,14 @@ def _add(total: dict[str, int], one: Collected) -> None:
 
 
 def _line(one: Collected) -> str:
-    from ingest.store.gone import DueRun
+    from ingest.store.gone import DueModel, DueRun
 
     if isinstance(one.what, DueRun):
         name = f"run {one.what.run_id.hex} {one.what.name}".rstrip()
         if one.outcome == "stays":
-            return f"{name}: restored meanwhile, stays"
+            return f"{name}: stays, {'a registered model has its files there' if one.what.is_registered else 'it was restored'}"
         return f"{name}: {one.freed.points:,} points, {one.files.number:,} artifacts"
+    if isinstance(one.what, DueModel):
+        return f"model {one.what.model_id} {one.what.name}: {one.files.number:,} artifacts"
     name = f"experiment {one.what.experiment_id} {one.what.name}".rstrip()
-    return f"{name}: has runs that are not gone, stays" if one.outcome == "stays" else name
+    return f"{name}: stays, it has runs or files of registered models" if one.outcome == "stays" else name

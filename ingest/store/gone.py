@@ -30,7 +30,7 @@ from ingest.store.errors import DATABASE_ERRORS, Contention, NotFound, translate
 from ingest_schema.limits import INT64_MIN
 from ingest_schema.sql import load_queries
 
-__all__ = ["RUN_TABLES", "DueExperiment", "DueRun", "Freed", "Gone", "Which"]
+__all__ = ["RUN_TABLES", "DueExperiment", "DueModel", "DueRun", "Freed", "Gone", "Which"]
 
 T = TypeVar("T")
 
@@ -78,21 +78,34 @@ class Which:
 
 @dataclass(frozen=True, slots=True)
 class DueRun:
-    """A run to delete. is_closed: an earlier call began to, and it can't be restored."""
+    """A run to delete.
+
+    is_closed: an earlier call began to, and it can't be restored. is_registered: it stays, as a registered model lives on its files.
+    """
 
     run_id: UUID
     experiment_id: int
     name: str
     is_closed: bool
+    is_registered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DueExperiment:
-    """A deleted experiment; it stays while it has runs."""
+    """A deleted experiment. is_needed: it stays, as it has runs, or files of a registered model."""
 
     experiment_id: int
     name: str
-    has_runs: bool
+    is_needed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DueModel:
+    """A logged model that was deleted by itself."""
+
+    model_id: str
+    experiment_id: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +195,7 @@ class Gone:
             after = rows[-1]["run_id"]
 
     async def due_experiments(self, which: Which) -> AsyncIterator[DueExperiment]:
-        """Deleted experiments, those with runs included; none if one run only is meant."""
+        """Deleted experiments, those that are needed included; none if one run only is meant."""
         after = 0
         while which.run_id is None:
             rows = await _fetch(
@@ -193,6 +206,19 @@ class Gone:
             if len(rows) < PAGE:
                 return
             after = rows[-1]["experiment_id"]
+
+    async def due_models(self, which: Which) -> AsyncIterator[DueModel]:
+        """Deleted logged models that no registered version was made of; none if one run only is meant."""
+        after = ""
+        while which.run_id is None:
+            rows = await _fetch(
+                self._connection, "due_models", after, which.older_than, which.experiment_id, PAGE
+            )
+            for row in rows:
+                yield DueModel(**row)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1]["model_id"]
 
     async def sizes(self, run_id: UUID) -> Freed:
         """What would go with the run; its series and points only."""
@@ -300,16 +326,23 @@ class Gone:
     # --- an experiment ------------------------------------------------------------------------------------------------
 
     async def delete_experiment(self, experiment_id: int) -> bool:
-        """Delete it with its tags and data sets. False: it was restored, or has a run, and stays."""
+        """Delete it with its tags, data sets and models. False: it was restored, or is needed, and stays."""
 
         async def work() -> bool:
             await self._connection.execute("SET LOCAL synchronous_commit = on")
-            return await self._connection.fetchval(_SQL["delete_experiment"], experiment_id) is not None
+            await self._connection.execute(_SQL["delete_models_of_experiment"], experiment_id)
+            if await self._connection.fetchval(_SQL["delete_experiment"], experiment_id) is None:
+                raise NotDeleted  # and so the models stay, too
+            return True
 
         try:
             return await self._impatiently(work)
-        except asyncpg.ForeignKeyViolationError:
-            return False  # a run came in at this moment
+        except (NotDeleted, asyncpg.ForeignKeyViolationError):  # the latter: a run came in at this moment
+            return False
+
+    async def delete_model(self, model_id: str) -> None:
+        """The row of a deleted model. Its files have to be gone before."""
+        await _fetch(self._connection, "delete_model", model_id)
 
     async def unfinished_experiments(self) -> list[int]:
         """Some that were deleted and may still have files."""

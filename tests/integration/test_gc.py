@@ -96,9 +96,15 @@ async def test_every_table_of_runs_is_emptied(db):
         "SELECT c.table_name FROM information_schema.columns AS c JOIN information_schema.tables AS t USING (table_schema, table_name) "
         "WHERE c.table_schema = 'ingest' AND c.column_name = 'run_id' AND t.table_type = 'BASE TABLE'"
     )
-    # search_segments holds arrays of ids; gone_runs is what says that the run is gone; models outlive their runs.
-    others = {"runs", "search_segments", "gone_runs", "logged_model_metrics", "model_versions"}
-    assert {row["table_name"] for row in rows} == {*RUN_TABLES, *others}
+    # search_segments holds arrays of ids; gone_runs is what says that the run is gone; models outlive the run that made them.
+    assert {row["table_name"] for row in rows} == {
+        *RUN_TABLES,
+        "runs",
+        "search_segments",
+        "gone_runs",
+        "logged_model_metrics",
+        "model_versions",
+    }
 
 
 async def test_a_deleted_run_goes_whole_and_others_stay(services, web_client, writer, db):
@@ -268,6 +274,60 @@ async def test_an_experiment_goes_with_its_runs_and_its_name_is_free(services, w
     assert (await answer.json())["experiment_id"] == 3
 
 
+async def post(web_client, path, **body):
+    answer = await web_client.post(f"/api/2.0/mlflow/{path}", json=body)
+    assert answer.status == 200, await answer.text()
+    return await answer.json()
+
+
+async def log_model(services, web_client, experiment_id, run_id):
+    """A logged model with a file; its id."""
+    made = await post(
+        web_client, "logged-models", experiment_id=str(experiment_id), name="m", source_run_id=run_id.hex
+    )
+    model_id = made["model"]["info"]["model_id"]
+    async with services.artifacts.store.upload(
+        f"{experiment_id}/models/{model_id}/artifacts/MLmodel"
+    ) as upload:
+        await upload.write(b"x" * 10)
+        await upload.commit()
+    return model_id
+
+
+async def test_deleted_models_go_and_what_registered_ones_live_on_stays(services, web_client, writer, db):
+    run_id, _ = await make_run(writer, points=4)
+    doomed, kept = [await log_model(services, web_client, 1, run_id) for _ in range(2)]
+    other_run, _ = await make_run(writer, points=4)
+    await put(web_client, other_run, "model/MLmodel")
+    await post(web_client, "registered-models/create", name="best")
+    path = f"mlflow-artifacts:/1/{other_run.hex}/artifacts/model"
+    await post(web_client, "model-versions/create", name="best", source=path, run_id=other_run.hex)
+    await post(web_client, "model-versions/create", name="best", source=f"models:/{kept}", model_id=kept)
+    for model_id in (doomed, kept):
+        assert (await web_client.delete(f"/api/2.0/mlflow/logged-models/{model_id}")).status == 200
+    await delete(web_client, run_id)
+    await delete(web_client, other_run)
+    await web_client.patch("/api/v1/experiments/1", json={"lifecycle": "deleted"})
+    found = {getattr(one.what, "model_id", None) or one.what.name: one for one in await run_gc(services)}
+    assert found[doomed].outcome == "gone"
+    assert (found[doomed].files.number, kept in found) == (1, False)
+    assert found["doomed"].outcome == "stays"  # the experiment
+    paths = {e.path async for e in services.artifacts.store.walk("")}
+    assert paths == {f"1/models/{kept}/artifacts/MLmodel", f"1/{other_run.hex}/artifacts/model/MLmodel"}
+    assert await rows_of(db, run_id) == {}
+    assert (await rows_of(db, other_run))["runs"] == 1
+    assert await db.fetchval("SELECT array_agg(model_id) FROM logged_models") == [kept]
+
+
+async def test_an_experiment_takes_its_models_along(services, web_client, writer, db):
+    run_id, _ = await make_run(writer, points=4)
+    await log_model(services, web_client, 1, run_id)
+    await web_client.patch("/api/v1/experiments/1", json={"lifecycle": "deleted"})
+    assert [one.outcome for one in await run_gc(services)] == ["gone", "gone"]
+    assert [e.path async for e in services.artifacts.store.walk("")] == []
+    assert await db.fetchval("SELECT count(*) FROM logged_models") == 0
+
+
 async def test_segments_of_searches_are_emptied(services, web_client, writer, db):
     from ingest.store.sealing import Sealing, seal_some
 
@@ -296,7 +356,7 @@ async def test_the_command_counts_and_says_what_it_did(services, web_client, wri
     done = await asyncio.to_thread(run_ingest, "gc", "--experiment", "doomed", "--older-than", "0", *where)
     assert done.returncode == 0, done.stderr
     assert f"run {run_id.hex} r: 400 points, 1 artifacts" in done.stdout
-    assert "freed 1 runs and 0 experiments: 400 points of 3 series" in done.stdout
+    assert "freed 1 runs, 0 models and 0 experiments: 400 points of 3 series" in done.stdout
     assert await rows_of(db, run_id) == {}
 
 

@@ -16,7 +16,10 @@ SELECT experiment_id FROM experiments WHERE name = $1 OR experiment_id::text = $
 
 -- name: due_runs
 -- Runs deleted $2 seconds ago or earlier, after $1 run_id; of $3 experiment_id and only $4 run_id, NULL for any. At most $5.
-SELECT r.run_id, r.experiment_id, r.name
+-- is_registered: a version of a registered model has its files there.
+SELECT r.run_id, r.experiment_id, r.name,
+       EXISTS (SELECT 1 FROM model_versions AS v
+               WHERE v.storage_location LIKE '%/' || replace(r.run_id::text, '-', '') || '/%') AS is_registered
 FROM runs AS r
 WHERE r.lifecycle = 'deleted' AND r.run_id > $1 AND COALESCE(r.deleted_at, '-infinity') <= now() - make_interval(secs => $2)
   AND ($3::bigint IS NULL OR r.experiment_id = $3) AND ($4::uuid IS NULL OR r.run_id = $4)
@@ -53,8 +56,11 @@ WHERE w.run_id = l.run_id AND w.writer_id = l.writer_id AND w.last_seq < 9223372
 -- name: lock_deleted
 -- The run, if it is deleted and was so $2 seconds ago. $1 run_id.
 SELECT experiment_id
-FROM runs
-WHERE run_id = $1 AND lifecycle = 'deleted' AND COALESCE(deleted_at, '-infinity') <= now() - make_interval(secs => $2)
+FROM runs AS r
+WHERE run_id = $1 AND lifecycle = 'deleted'
+  AND NOT EXISTS (SELECT 1 FROM model_versions AS v
+                  WHERE v.storage_location LIKE '%/' || replace(r.run_id::text, '-', '') || '/%')
+  AND COALESCE(deleted_at, '-infinity') <= now() - make_interval(secs => $2)
 FOR UPDATE;
 
 -- name: open_writers
@@ -157,8 +163,11 @@ CROSS JOIN (SELECT COALESCE(sum(n), 0)::bigint AS points, count(*) AS row_count,
 
 -- name: due_experiments
 -- Experiments deleted $2 seconds ago or earlier, after $1; only $3, NULL for any. At most $4. Default (0) stays: runs without
--- another home go there. has_runs: it stays as long as one is left, deleted or not.
-SELECT e.experiment_id, e.name, EXISTS (SELECT 1 FROM runs AS r WHERE r.experiment_id = e.experiment_id) AS has_runs
+-- another home go there. is_needed: it stays as long as a run is left, deleted or not, or a registered model has its files there.
+SELECT e.experiment_id, e.name,
+       EXISTS (SELECT 1 FROM runs AS r WHERE r.experiment_id = e.experiment_id)
+       OR EXISTS (SELECT 1 FROM model_versions AS v
+                  WHERE v.storage_location LIKE '%/' || e.experiment_id || '/models/%') AS is_needed
 FROM experiments AS e
 WHERE e.lifecycle = 'deleted' AND e.experiment_id > GREATEST($1::bigint, 0)
   AND e.updated_at_ms <= (extract(epoch FROM now()) * 1000)::bigint - ($2::float8 * 1000)::bigint
@@ -166,11 +175,31 @@ WHERE e.lifecycle = 'deleted' AND e.experiment_id > GREATEST($1::bigint, 0)
 ORDER BY e.experiment_id
 LIMIT $4;
 
+-- name: due_models
+-- Logged models deleted $2 seconds ago or earlier, after $1 model_id, of $3 experiment_id, NULL for any, that no registered version
+-- was made of. At most $4.
+SELECT m.model_id, m.experiment_id, m.name
+FROM logged_models AS m
+WHERE m.lifecycle = 'deleted' AND m.model_id > $1
+  AND m.updated_at_ms <= (extract(epoch FROM now()) * 1000)::bigint - ($2::float8 * 1000)::bigint
+  AND ($3::bigint IS NULL OR m.experiment_id = $3)
+  AND NOT EXISTS (SELECT 1 FROM model_versions AS v WHERE v.storage_location LIKE '%/models/' || m.model_id || '/%')
+ORDER BY m.model_id
+LIMIT $4;
+
+-- name: delete_model
+-- Its metrics go with it. $1 model_id.
+DELETE FROM logged_models WHERE model_id = $1 AND lifecycle = 'deleted';
+
+-- name: delete_models_of_experiment
+DELETE FROM logged_models WHERE experiment_id = $1;
+
 -- name: delete_experiment
 -- Its tags, data sets and logged models go with it. No row: it was restored, or got a run. $1 experiment_id.
 WITH gone AS (
     DELETE FROM experiments
     WHERE experiment_id = $1 AND lifecycle = 'deleted' AND NOT EXISTS (SELECT 1 FROM runs WHERE experiment_id = $1)
+      AND NOT EXISTS (SELECT 1 FROM model_versions WHERE storage_location LIKE '%/' || $1::bigint || '/models/%')
     RETURNING experiment_id
 )
 INSERT INTO gone_experiments (experiment_id) SELECT experiment_id FROM gone RETURNING experiment_id;

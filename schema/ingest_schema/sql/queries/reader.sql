@@ -57,14 +57,9 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA ingest TO %I', reader);
     FOREACH relation IN ARRAY ARRAY[
         'experiments', 'experiment_tags', 'runs', 'params', 'tags', 'writers', 'metric_chunks', 'packed_chunks',
-<<<<<<< HEAD
-        'series',
+        'series', 'retention_rules',
         'datasets', 'run_datasets', 'run_models', 'logged_models', 'logged_model_metrics', 'registered_models',
         'model_versions', 'model_aliases', 'metrics', 'latest_metrics', 'runs_wide'
-=======
-        'series', 'retention_rules',
-        'datasets', 'run_datasets', 'run_models', 'metrics', 'latest_metrics', 'runs_wide'
->>>>>>> 03f23cc (retention: rules per experiment that delete or thin old runs; gauges of sealing and compaction)
     ] LOOP
         EXECUTE format('GRANT SELECT ON ingest.%I TO %I', relation, reader);
     END LOOP;
