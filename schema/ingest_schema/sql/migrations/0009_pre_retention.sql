@@ -1,4 +1,4 @@
--- 0008 pre: retention rules of experiments, and the marks of runs that were thinned
+-- 0009 pre: retention rules of experiments, and the marks of runs that were thinned
 -- Why:    old runs are looked at as curves; their extremes are worth keeping, a million points each are not
 -- Safe:   the last release does not name the new table and columns; no default rewrites rows
 -- Locks:  ACCESS EXCLUSIVE on runs and packed_chunks, catalogue only; gives up after lock_timeout, run it again
