@@ -10,13 +10,21 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from ingest.cli.common import EXIT_USAGE, AsJson, fail, print_table, warn
+from ingest.cli.common import EXIT_USAGE, AsJson, fail, print_json, print_table, warn
 from ingest.cli.remote import Service, Url
 
 
 def sql(
-    statement: Annotated[str, typer.Argument(help="One SQL statement; - reads it from standard input.")],
+    statement: Annotated[
+        str | None, typer.Argument(help="One SQL statement; - reads it from standard input.")
+    ] = None,
     *,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", help="Print the views, with what their columns mean; with --json the tables, too."
+        ),
+    ] = False,
     url: Url = None,
     max_rows: Annotated[
         int | None, typer.Option(help="Most rows; the service has a limit too.", min=1)
@@ -31,6 +39,11 @@ def sql(
     """Ask the service in SQL. The tables and views are in the schema `ingest`; only reading is possible."""
     if as_json + as_csv + (parquet is not None) > 1:
         fail("give only one of --json, --csv and --parquet", code=EXIT_USAGE)
+    if schema:
+        _print_schema(Service(url).get("/api/v1/sql/schema")["relations"], as_json=as_json)
+        return
+    if statement is None:
+        fail("give a statement, or --schema", code=EXIT_USAGE)
     text = sys.stdin.read() if statement == "-" else statement
     body = {"sql": text, "timeout": timeout, **({"max_rows": max_rows} if max_rows else {})}
     answer = Service(url).post("/api/v1/sql", body, timeout=timeout)
@@ -48,6 +61,19 @@ def sql(
         print_table([str(i) for i in range(len(names))], shown, titles=names)
     if answer["truncated"]:
         warn(f"cut after {answer['row_count']:,} rows; narrow the statement or raise --max-rows")
+
+
+def _print_schema(relations: list[dict[str, Any]], *, as_json: bool) -> None:
+    """The views as a page; tables are no part of the contract (docs/sql.md)."""
+    if as_json:
+        print_json(relations)
+        return
+    for relation in relations:
+        if relation["kind"] == "view":
+            print(f"{relation['name']}  {relation['comment']}")
+            for column in relation["columns"]:
+                print(f"    {column['name']:<14} {column['type']:<25} {column['comment'] or ''}".rstrip())
+            print()
 
 
 def _as_text(value: Any) -> str | None:

@@ -59,7 +59,8 @@ BEGIN
         'experiments', 'experiment_tags', 'runs', 'params', 'tags', 'writers', 'metric_chunks', 'packed_chunks',
         'series', 'retention_rules',
         'datasets', 'run_datasets', 'run_models', 'logged_models', 'logged_model_metrics', 'registered_models',
-        'model_versions', 'model_aliases', 'metrics', 'latest_metrics', 'runs_wide'
+        'model_versions', 'model_aliases', 'metrics', 'latest_metrics', 'metric_summaries',
+        'runs_wide', 'sql_contract'
     ] LOOP
         EXECUTE format('GRANT SELECT ON ingest.%I TO %I', relation, reader);
     END LOOP;

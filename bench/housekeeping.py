@@ -1,0 +1,238 @@
+"""Deletion for good and compaction of a long run, while batches come in; what went and what stayed is counted in the same run.
+
+    python bench/housekeeping.py               10 million points
+    python bench/housekeeping.py --points 1000000
+
+    compaction   bytes a point on disk before and after, and points a second, by `ingest compact`; the same count afterwards
+    gc           `ingest gc` as a process, sampled for its memory; meanwhile a writer sends a small batch every 10 ms to another run, and
+                 every answer is timed. The same writer without gc, before and after, says what the machine does by itself
+    afterwards   nothing of the deleted run is left in any table, and every batch of the other run was stored
+
+Everything is on one machine: service, PostgreSQL, gc and this generator share its cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from ingest.bench.api import Api
+from ingest.bench.machine import machine_facts
+from ingest.bench.results import write_result
+from ingest.bench.service import Service
+from ingest.store.gone import RUN_TABLES
+from ingest_schema import Batch, Event, encode_batch
+from ingest_schema.wire import pack_column
+
+INGEST = str(Path(sys.executable).with_name("ingest"))
+START_MS = 1_700_000_000_000
+KEYS = 50
+CHUNK_POINTS = 200
+PACE_SECONDS = 0.01
+QUIET_SECONDS = 10.0
+GOAL_BYTES, GOAL_SECONDS = 64 * 1024 * 1024, 0.1
+
+
+class Wrong(Exception):
+    """Something is left, or something is lost: the bench fails."""
+
+
+def send(api: Api, batch: Batch) -> None:
+    """Send a batch, and fail unless it is stored."""
+    status, body = api.request("POST", "/api/v1/batches", encode_batch(batch), "application/msgpack")
+    if status != 200:
+        raise Wrong(f"a batch was answered {status}: {body[:200]!r}")
+
+
+def start(name: str) -> Event:
+    """The first event of a run."""
+    return Event(
+        "run_start", START_MS, {"experiment": "bench housekeeping", "name": name, "start_time_ms": START_MS}
+    )
+
+
+def fill(api: Api, points: int) -> str:
+    """A finished run of so many points; its id."""
+    dice = np.random.default_rng(1)
+    run_id, writer_id = uuid.uuid4(), uuid.uuid4()
+    rounds = points // (KEYS * CHUNK_POINTS)
+    for i in range(rounds):
+        steps = np.tile(np.arange(i * CHUNK_POINTS, (i + 1) * CHUNK_POINTS), KEYS)
+        end = Event("run_end", START_MS, {"status": "FINISHED", "end_time_ms": START_MS + 10**9})
+        events = [start("doomed")] if i == 0 else [end] if i == rounds - 1 else []
+        send(api, Batch(
+            run_id=run_id, writer_id=writer_id, seq=i + 1, sent_ms=0, events=events,
+            keys=tuple(f"metric/{k}" for k in range(KEYS)), counts=pack_column("I", [CHUNK_POINTS] * KEYS),
+            steps=steps.astype("<i8").tobytes(), times_ms=(START_MS + 10 * steps).astype("<i8").tobytes(),
+            values=dice.normal(size=len(steps)).astype("<f8").tobytes(),
+        ))  # fmt: skip
+    return run_id.hex
+
+
+class Pulse(threading.Thread):
+    """A writer of another run: a small batch every 10 ms, each answer timed, until `stop`."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url, self.run_id, self.writer_id = url, uuid.uuid4(), uuid.uuid4()
+        self.seq = 0
+        self.seconds: list[float] = []
+        self.failure: BaseException | None = None
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        try:
+            with Api(self.url) as api:
+                while not self._end.is_set():
+                    self.seq += 1
+                    events = [start("pulse")] if self.seq == 1 else []
+                    batch = Batch.of_points(
+                        self.run_id, self.writer_id, self.seq, [("a", self.seq, START_MS, 1.0)], events=events
+                    )
+                    began = time.perf_counter()
+                    send(api, batch)
+                    self.seconds.append(time.perf_counter() - began)
+                    self._end.wait(PACE_SECONDS)
+        except BaseException as error:  # noqa: BLE001  # raised again by `taken`
+            self.failure = error
+
+    def stop(self) -> None:
+        self._end.set()
+        self.join(60)
+        if self.failure is not None:
+            raise self.failure
+
+    def taken(self) -> list[float]:
+        """The times since the last call."""
+        seconds, self.seconds = self.seconds, []
+        return seconds
+
+
+def facts(seconds: list[float]) -> dict[str, Any]:
+    """Percentiles, in ms."""
+    milliseconds = np.array(seconds) * 1000
+    p50, p99 = np.percentile(milliseconds, [50, 99]).tolist()
+    return {"batches": len(seconds), "p50_ms": round(p50, 2), "p99_ms": round(p99, 2),
+            "max_ms": round(float(milliseconds.max()), 2)}  # fmt: skip
+
+
+def command(service: Service, *arguments: str) -> tuple[dict[str, Any], int]:
+    """Run `ingest …` to its end: its JSON, and the most memory that it had (resident, sampled every 5 ms)."""
+    process = subprocess.Popen(
+        [
+            INGEST,
+            *arguments,
+            "--json",
+            "--database-url",
+            service.database_url,
+            "--data-dir",
+            str(service.data_dir),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    watched, most_bytes = psutil.Process(process.pid), 0
+    while process.poll() is None:
+        try:
+            most_bytes = max(most_bytes, watched.memory_info().rss)
+        except psutil.NoSuchProcess:
+            break
+        time.sleep(0.005)
+    output, _ = process.communicate(timeout=600)
+    if process.returncode:
+        raise Wrong(f"ingest {arguments[0]} ended with {process.returncode}")
+    return json.loads(output), most_bytes
+
+
+def bytes_of(api: Api) -> int:
+    """What all points take on disk, indexes included."""
+    sql = "SELECT pg_total_relation_size('ingest.metric_chunks') + pg_total_relation_size('ingest.packed_chunks')"
+    return int(api.sql(sql).scalar)
+
+
+def measure(points: int, *, compacted: bool) -> dict[str, Any]:
+    """One run filled, compacted if asked for, and deleted for good beside a writer."""
+    with Service(settings={"compaction": "false"}) as service, Api(service.url, timeout=600) as api:
+        run_id = fill(api, points)
+        result: dict[str, Any] = {
+            "points": points,
+            "bytes_per_point_before": round(bytes_of(api) / points, 1),
+        }
+        if compacted:
+            done, _ = command(service, "compact")
+            if done["points"] != points:
+                raise Wrong(f"{done['points']} points were compacted of {points}")
+            result |= {"compaction_points_per_second": round(done["points"] / done["seconds"]),
+                       "bytes_per_point_after": round(bytes_of(api) / points, 1)}  # fmt: skip
+        stored = api.sql(f"SELECT sum(points) FROM metric_summaries WHERE run_id = '{run_id}'").scalar  # noqa: S608  # our own names and ids
+        if int(stored) != points:
+            raise Wrong(f"{stored} points were stored of {points}")
+        pulse = Pulse(service.url)
+        pulse.start()
+        time.sleep(1)
+        pulse.taken()
+        time.sleep(QUIET_SECONDS)
+        before = pulse.taken()
+        status, body = api.request(
+            "PATCH", f"/api/v1/runs/{run_id}", b'{"lifecycle": "deleted"}', "application/json"
+        )
+        if status != 200:
+            raise Wrong(f"deleting was answered {status}: {body[:200]!r}")
+        pulse.taken()
+        freed, most_bytes = command(service, "gc")
+        during = pulse.taken()
+        time.sleep(QUIET_SECONDS)
+        after = pulse.taken()
+        pulse.stop()
+        _check(api, run_id, freed, points, pulse)
+        return result | {
+            "gc_seconds": freed["seconds"], "gc_memory_bytes": most_bytes, "gc_rows": freed["rows"],
+            "batches_without_gc": facts(before + after), "batches_during_gc": facts(during),
+        }  # fmt: skip
+
+
+def _check(api: Api, run_id: str, freed: dict[str, Any], points: int, pulse: Pulse) -> None:
+    if freed["points"] != points or freed["runs"] != 1:
+        raise Wrong(f"gc says {freed}, and {points} points were to go")
+    for table in RUN_TABLES:
+        if table == "settled_attempts":
+            continue  # not for readers; a run that never resumed has none
+        left = api.sql(f"SELECT count(*) FROM {table} WHERE run_id = '{run_id}'").scalar  # noqa: S608  # our own names and ids
+        if int(left):
+            raise Wrong(f"{left} rows are left in {table}")
+    stored = api.sql(f"SELECT count(*) FROM metrics WHERE run_id = '{pulse.run_id}'").scalar  # noqa: S608  # our own names and ids
+    if int(stored) != pulse.seq:
+        raise Wrong(f"{stored} batches of {pulse.seq} were stored meanwhile")
+
+
+def main() -> None:
+    """Measure both, print, and write the result if asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--points", type=int, default=10_000_000)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    points = max(1, options.points // (KEYS * CHUNK_POINTS)) * KEYS * CHUNK_POINTS
+    result: dict[str, Any] = {"machine": machine_facts()}
+    for name, compacted in (("as_it_came", False), ("compacted", True)):
+        one = result[name] = measure(points, compacted=compacted)
+        ok = (
+            one["gc_memory_bytes"] <= GOAL_BYTES and one["batches_during_gc"]["max_ms"] <= GOAL_SECONDS * 1000
+        )
+        print(name, json.dumps(one, indent=2), "goals met" if ok else "GOALS MISSED", flush=True)
+    if options.output:
+        write_result(options.output, {"bench": "housekeeping", **result})
+
+
+if __name__ == "__main__":
+    main()
