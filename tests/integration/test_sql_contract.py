@@ -81,7 +81,7 @@ async def test_the_ten_questions_are_answered(reader):
     assert [(r["lr"], r["runs"]) for r in answers[6]] == [("0.2", 1), ("0.1", 1)]
     assert [(r["step"], r["runs"]) for r in answers[7]] == [(step, 2) for step in range(100)]
     assert [(r["name"], r["reached_at"]) for r in answers[8]] == [("variant", 15), ("baseline", 16)]
-    assert {r["name"]: round(r["points_a_second"], 1) for r in answers[9]} == {
+    assert {r["name"]: round(float(r["points_a_second"]), 1) for r in answers[9]} == {
         "variant": 10.1,
         "baseline": 10.1,
     }
