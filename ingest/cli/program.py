@@ -7,7 +7,19 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("serve", "migrate", "config", "sql", "runs", "sync", "compact", "gc", "reader", "export", "doctor")
+COMMANDS = (
+    "serve",
+    "migrate",
+    "config",
+    "sql",
+    "runs",
+    "sync",
+    "compact",
+    "gc",
+    "reader",
+    "export",
+    "doctor",
+)
 """Modules of this package that hold one command, a function of the same name."""
 GROUPS = {"import": "imports", "token": "token", "retention": "retention", "bench": "bench"}
 """Commands with commands of their own, and the modules that hold them, as a Typer application called `app`."""

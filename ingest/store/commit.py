@@ -47,7 +47,7 @@ _WRITER_COLUMNS: Final = (
 _UNTOLD: Final = dict.fromkeys(("resume_from_step", "world_size", "ended_at_ms", "end_status"))
 """What a writer that starts has not told yet."""
 
-GONE_HINT: Final = "log to a new run; an export of the old one can be imported under another id"
+GONE_HINT: Final = "log to a new run"
 
 
 class BatchRefused(ContentRefused):

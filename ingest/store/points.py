@@ -22,9 +22,9 @@ __all__ = ["MAX_CHUNK_POINTS", "PointTable"]
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
-MAX_CHUNK_POINTS: Final = 1_024
-"""Points in one row. COPY gains 20% from 100 to 1,000 points a row and nothing beyond; a chart that wants less than
-a chunk has to read all of it, so a larger chunk makes zooming dearer. 24 kB of arrays."""
+MAX_CHUNK_POINTS: Final = 256
+"""Points in one row; longer pieces are cut. Each row has its summary, which is what a wide bucket of a chart reads: with 1,024 a
+fresh series of a million points took 20 times as long to draw, and taking them in was no faster (docs/decisions.md)."""
 
 
 @dataclass(frozen=True, slots=True)
