@@ -83,6 +83,7 @@ class Run(ArtifactMethods):
         self._start_ms = time.time_ns() // 1_000_000 if start_time is None else start_time
         self._start_pid = os.getpid()
         self._end_ms: int | None = None
+        self._call_cost_ns: float | None = None
         self._status = "RUNNING"
         self._bell = Bell()
         self._sender: Sender | None = None
@@ -244,6 +245,7 @@ class Run(ArtifactMethods):
             spool_bytes=spool_bytes,
             last_ack_ms=sender.last_ack_ms if sender else None,
             last_error=(sender.last_error if sender else None) or (counts.last_error if counts else None),
+            call_cost_ns=self._call_cost_ns,
             **(counts.as_stats() if counts is not None else {}),
         )
 
@@ -452,8 +454,19 @@ class Run(ArtifactMethods):
         return self._start_ms if os.getpid() == self._start_pid else time.time_ns() // 1_000_000
 
     def _counters(self) -> Mapping[str, int]:
+        """For the heartbeat, on the sender's thread: what the service keeps as `writers.stats`."""
+        from ingest_client._overhead import call_cost_ns
+
+        shapes = self._recorder.spool.shapes if self._recorder.spool is not None else {}
+        self._call_cost_ns = call_cost_ns(next(reversed(tuple(shapes.values())), ()))
         stats = self.stats()
+        costs = {} if stats.call_cost_ns is None else {"call_cost_ns": round(stats.call_cost_ns)}
         return {
+            **costs,
+            "spool_bytes": stats.spool_bytes,
+            "sent_bytes": stats.sent_bytes,
+            "batches": stats.batches_num,
+            "last_ack_us": round((stats.last_ack_ms or 0.0) * 1000),
             "accepted": stats.accepted_num,
             "acknowledged": stats.acknowledged_num,
             "spooled": stats.spooled_num,
