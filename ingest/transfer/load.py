@@ -182,6 +182,9 @@ class _Loading:
         experiment_id, experiment = self._experiments[run["experiment_id"]]
         is_new = not await self._connection.fetchval(_SQL["run_exists"], run_id)
         if is_new:
+            await self._connection.execute(
+                _SQL["lift_mark"], run_id
+            )  # else `ingest gc` would sweep its files
             # Before the run, and outside of its transaction, which must not wait for files.
             await self._put_artifacts(own["artifacts"], run_id, experiment_id)
             async with self._connection.transaction():

@@ -382,3 +382,24 @@ async def test_a_run_that_never_was_can_start(services, web_client, writer, db):
     assert await commit_batches(writer, [Batch.of_points(run_id, new_id(), 1, [("a", 1, 1, 1.0)])]) == [
         Stored(1)
     ]
+
+
+async def test_an_imported_run_lives_again(services, web_client, writer, db, scratch):
+    """Exported, deleted for good, imported: it can be written to and edited, and gc leaves its files alone."""
+    run_id, _ = await make_run(writer, points=400)
+    await put(web_client, run_id, "c.txt")
+    where = ("--database-url", services.database_url, "--data-dir", str(services.settings.data_dir))
+    done = await asyncio.to_thread(
+        run_ingest, "export", str(scratch / "kept"), "--where", "experiment = 'doomed'", *where
+    )
+    assert done.returncode == 0, done.stderr
+    await delete(web_client, run_id)
+    await run_gc(services)
+    done = await asyncio.to_thread(run_ingest, "import", str(scratch / "kept"), *where)
+    assert done.returncode == 0, done.stderr
+    assert await run_gc(services) == []
+    assert [e.path async for e in services.artifacts.store.walk("")] == [f"1/{run_id.hex}/artifacts/c.txt"]
+    batch = Batch.of_points(run_id, new_id(), 1, [("a", 1, 1, 1.0)], events=(start(),))
+    assert await commit_batches(writer, [batch]) == [Stored(1)]
+    answer = await web_client.patch(f"/api/v1/runs/{run_id.hex}", json={"name": "again"})
+    assert (await answer.json())["name"] == "again"

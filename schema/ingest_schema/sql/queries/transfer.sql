@@ -131,6 +131,10 @@ ON CONFLICT DO NOTHING;
 -- name: run_exists
 SELECT EXISTS (SELECT 1 FROM runs WHERE run_id = $1);
 
+-- name: lift_mark
+-- A run that was deleted for good and is imported again may be written to again. $1 run_id.
+DELETE FROM gone_runs WHERE run_id = $1 AND is_done;
+
 -- name: import_run
 -- A row comes back if it was not there. $1 … as the columns.
 INSERT INTO runs (run_id, experiment_id, name, user_name, status, lifecycle, parent_run_id, start_time_ms, end_time_ms, deleted_at)
