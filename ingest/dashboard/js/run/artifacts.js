@@ -28,7 +28,7 @@ export function Artifacts({ run, isOver }) {
   if (!root.data.files.length) {
     return html`<${EmptyState} title="No artifacts" icon="folder"><p class="muted"><code>ingest.log_artifact("file")</code>, <code>log_image</code> and <code>log_figure</code> put files here.</p></${EmptyState}>`;
   }
-  const python = `${pythonStart()}\nlocal = ingest.artifacts.download_artifacts(run_id=${JSON.stringify(run.run_id)}, artifact_path=${JSON.stringify(file)})\nprint(local)`;
+  const python = `${pythonStart()}\nlocal = ingest.download_artifacts(run_id=${JSON.stringify(run.run_id)}, artifact_path=${JSON.stringify(file)})\nprint(local)`;
   return html`
     <div class="artifacts">
       <section class="card tree-card" aria-label="Files">

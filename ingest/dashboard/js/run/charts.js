@@ -3,6 +3,7 @@ import { html, useMemo } from "../lib.js";
 import { CHART_VIEW } from "../charts/options.js";
 import { ChartGrid } from "../charts/grid.js";
 import { coloursOf } from "../charts/colours.js";
+import { CopyAs, pythonStart, sqlText } from "../components/code.js";
 import { EmptyState } from "../components/states.js";
 import { useLoad } from "../load.js";
 import { get } from "../api.js";
@@ -20,7 +21,13 @@ const isSystem = (key) => key.startsWith(SYSTEM);
 /** @param {{run: any, isOver: boolean}} props */
 export function Charts({ run, isOver }) {
   const [view, change] = useView(CHART_VIEW);
-  return html`<${ChartGrid} ...${drawn(run, isOver)} view=${view} change=${change} only=${isOwn} />`;
+  const keys = `key ${view.find && !/[*?/]/.test(view.find) ? `ILIKE ${sqlText(`%${view.find}%`)}` : "NOT LIKE 'system/%'"}`;
+  return html`
+    <div class="row end charts-copy">
+      <${CopyAs} sql=${`SELECT key, step, time, value\nFROM metrics\nWHERE run_id = ${sqlText(run.run_id)} AND ${keys}\nORDER BY key, step\nLIMIT 10000`}
+        python=${`${pythonStart()}\nrun_id = ${JSON.stringify(run.run_id)}\nfor key in ingest.get_run(run_id).data.metrics:\n    history = ingest.get_metric_history(run_id, key)\n    print(key, [(point.step, point.value) for point in history])`} />
+    </div>
+    <${ChartGrid} ...${drawn(run, isOver)} view=${view} change=${change} only=${isOwn} />`;
 }
 
 /** @param {{run: any, isOver: boolean}} props */
@@ -29,7 +36,7 @@ export function SystemCharts({ run, isOver }) {
   const { data } = useLoad((signal) => get(`/api/v1/runs/${run.run_id}/series`, { query: { match: `${SYSTEM}*`, limit: 1 }, signal }), [run.run_id], { everyMs: isOver ? undefined : 10_000 });
   const runs = useMemo(() => drawn(run, isOver), [run.run_id, run.name, isOver]);
   if (data && !data.series.length) {
-    return html`<${EmptyState} title="No figures of the machine"><p class="muted">Start the run with <code>ingest.start_run(log_system_metrics=True)</code>, or set <code>INGEST_SYSTEM_METRICS=1</code>, to log processor, memory, disk, network and GPU.</p></${EmptyState}>`;
+    return html`<${EmptyState} title="No figures of the machine"><p class="muted">Metrics whose keys begin with <code>system/</code>, of processor, memory, disk, network or GPU, stand here.</p></${EmptyState}>`;
   }
   return html`<${ChartGrid} ...${runs} view=${view} change=${change} only=${isSystem} />`;
 }

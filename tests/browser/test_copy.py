@@ -1,0 +1,58 @@
+"""What "Copy as" gives works as it stands: the Python in a fresh process, the SQL on the SQL route."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import client_environment
+from tests.browser.test_inspect import runs
+
+__all__ = ["runs"]
+
+VIEWS = {
+    "overview": ("train/loss", "train/loss"),
+    "charts": ("train/loss", "train/loss"),
+    "points&metric=train/loss": ("1.0", "1"),
+    "artifacts&file=config.json": ("config.json", None),
+    "environment": (None, "gpu-0"),
+    "writers": (None, "{"),
+}
+"""By tab: what the Python prints and what the SQL finds; None where there is no such item."""
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_is_copied_works(
+    open_page: Callable[..., Page], dashboard: str, runs: list[str], view: str, tmp_path: Path
+) -> None:
+    printed, found = VIEWS[view]
+    page = open_page(f"/runs/{runs[0]}?tab={view}", permissions=["clipboard-read", "clipboard-write"])
+
+    def copied(what: str) -> str:
+        page.get_by_role("button", name="Copy as").first.click()
+        page.get_by_role("menuitem", name=what, exact=True).click()
+        page.get_by_text(f"{what} copied").first.wait_for()
+        text: str = page.evaluate("navigator.clipboard.readText()")
+        return text
+
+    if printed is not None:
+        environment = client_environment("http://127.0.0.1:1", tmp_path)  # the code names the service itself
+        outcome = subprocess.run(
+            [sys.executable, "-c", copied("Python")],
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert outcome.returncode == 0, outcome.stderr
+        assert printed in outcome.stdout
+    if found is not None:
+        body = json.dumps({"sql": copied("SQL")}).encode()
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{dashboard}/api/v1/sql", body), timeout=10
+        ) as answer:
+            assert found in json.dumps(json.load(answer)["rows"])
