@@ -191,6 +191,9 @@ def attempt_of(writer_id: UUID, rank: int, facts: WriterFacts, writers: Sequence
         return max((int(row["attempt"]) for row in others if row["started_at_ms"] <= started_ms), default=1)
     newest = max((int(row["attempt"]) for row in others), default=1)
     team = [row for row in others if row["attempt"] == newest]
+    team = [
+        row for row in team if row["resume_from_step"] is not None
+    ]  # helpers of a rank join without a step
     same_step = bool(team) and all(row["resume_from_step"] == facts.resume_from_step for row in team)
     is_member = any(row["rank"] == rank for row in team)
     return newest if same_step and not is_member else newest + 1

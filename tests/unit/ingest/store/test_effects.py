@@ -115,3 +115,10 @@ def test_a_run_of_several_ranks_ends_with_the_last_of_them(
     writers: list[dict[str, Any]], end: RunState | None
 ):
     assert joint_end(writers) == end
+
+
+def test_a_helper_that_a_resumed_rank_started_does_not_part_the_ranks():
+    """A data loader's worker joins the newest attempt without a step; the next rank that resumes still belongs to it."""
+    writers = [row(W1, 0, 2, 50), row(W2, 0, 2, None, 10)]
+    assert attempt_of(W3, 1, facts(50), writers) == 2
+    assert attempt_of(W3, 0, facts(50), writers) == 3
