@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ingest.cli import importers
 from ingest.cli.common import AsJson, Config, DatabaseUrl, DataDir, fail, load, print_json, run
 
 if TYPE_CHECKING:
@@ -90,3 +91,8 @@ async def _import_export(settings: Settings, source: Path, *, artifacts: bool, c
         finally:
             if store is not None:
                 await store.close()
+
+
+app.command("mlflow")(importers.mlflow)
+app.command("tensorboard")(importers.tensorboard)
+app.command("csv")(importers.csv)

@@ -1,0 +1,18 @@
+-- Taking in runs of other tools (ingest/transfer/feeding.py): what is here already.
+
+-- name: known_writer
+-- Whether $1 run_id is there, and what its writer $2 has delivered.
+SELECT r.run_id IS NOT NULL AS has_run, w.last_seq, w.points, w.ended_at_ms, r.experiment_id
+FROM (SELECT $1::uuid AS run_id) AS asked
+LEFT JOIN runs AS r ON r.run_id = asked.run_id
+LEFT JOIN writers AS w ON w.run_id = asked.run_id AND w.writer_id = $2;
+
+-- name: points_by_key
+-- Points of each metric that writer $2 of $1 run_id has delivered.
+SELECT key, sum(n)::bigint AS n
+FROM (
+    SELECT key, n FROM metric_chunks WHERE run_id = $1 AND writer_id = $2
+    UNION ALL
+    SELECT key, n FROM packed_chunks WHERE run_id = $1 AND writer_id = $2
+) AS chunks
+GROUP BY key;

@@ -1,0 +1,216 @@
+"""`ingest import mlflow`: a directory, a database and a server that MLflow itself wrote; every number side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.bench.service import free_port
+from tests.conftest import new_database
+from tests.integration.importers.conftest import QUIET, Import, WithMlflow
+from tests.integration.importers.test_tensorboard import query
+
+Runs = dict[str, dict[str, Any]]
+
+
+def stored(url: str, run_id: str) -> dict[str, Any]:
+    """A run as it is here, in the form in which the script shows it."""
+    ((name, status, start, end, lifecycle),) = query(
+        url,
+        "SELECT name, status, start_time_ms, end_time_ms, lifecycle FROM runs WHERE run_id = $1::text::uuid",
+        run_id,
+    )
+    metrics: dict[str, list[Any]] = {}
+    points = query(url, "SELECT key, time_ms, step, value FROM metrics WHERE run_id = $1::text::uuid", run_id)
+    for key, time_ms, step, value in points:
+        metrics.setdefault(key, []).append([time_ms, step, repr(value)])
+    texts = (
+        dict(query(url, f"SELECT key, value FROM {table} WHERE run_id = $1::text::uuid", run_id))
+        for table in ("params", "tags")
+    )
+    params, tags = texts
+    return {
+        "info": [name, status, start, end, lifecycle],
+        "params": params,
+        "tags": tags,
+        "metrics": {key: sorted(found) for key, found in metrics.items()},
+    }
+
+
+def assert_all_is_here(url: str, expected: Runs) -> None:
+    for run_id, run in expected.items():
+        assert stored(url, run_id) == run
+    assert query(url, "SELECT name, lifecycle FROM experiments ORDER BY name") == [
+        ("Default", "active"),
+        ("gone", "deleted"),
+        ("vision: ünï", "active"),
+    ]
+    assert query(url, "SELECT key, value FROM experiment_tags WHERE key = 'team'") == [("team", "a b")]
+    parent, child, _ = expected
+    assert query(url, "SELECT parent_run_id::text FROM runs WHERE run_id = $1::text::uuid", child) == [
+        (f"{parent[:8]}-{parent[8:12]}-{parent[12:16]}-{parent[16:20]}-{parent[20:]}",)
+    ]
+    assert query(url, "SELECT lifecycle FROM runs WHERE name = 'of gone'") == [("deleted",)]
+
+
+def artifacts_under(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix().split("/artifacts/", 1)[1]: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "/artifacts/" in path.relative_to(folder).as_posix()
+    }
+
+
+def check_import(run_import: Import, url: str, source: str, expected: Runs, tmp_path: Path) -> None:
+    """All is here, and again changes nothing."""
+    first = run_import("mlflow", source)
+    assert (first["runs"], first["points"], first["artifacts"], first["notes"]) == (4, 3_008, 1, [])
+    assert_all_is_here(url, expected)
+    assert artifacts_under(tmp_path / "data" / "artifacts") == {"sub/dir/model.bin": bytes(range(256)) * 1000}
+    again = run_import("mlflow", source)
+    assert (again["runs"], again["points"], again["same"]) == (0, 0, 4)
+    assert_all_is_here(url, expected)
+
+
+def test_a_file_store(run_import: Import, database_url: str, with_mlflow: WithMlflow, tmp_path: Path) -> None:
+    store = tmp_path / "mlruns"
+    expected = json.loads(with_mlflow("write_mlflow.py", f"file:{store}", str(tmp_path)).splitlines()[-1])
+
+    check_import(run_import, database_url, str(store), expected, tmp_path)
+
+
+def test_a_sqlite_database(
+    run_import: Import, database_url: str, with_mlflow: WithMlflow, tmp_path: Path
+) -> None:
+    source = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    expected = json.loads(with_mlflow("write_mlflow.py", source, str(tmp_path)).splitlines()[-1])
+
+    check_import(run_import, database_url, source, expected, tmp_path)
+
+
+def test_a_postgresql_database(
+    run_import: Import, database_url: str, with_mlflow: WithMlflow, tmp_path: Path, postgres15: str
+) -> None:
+    with new_database(postgres15) as url:
+        source = url.replace("postgresql://", "postgresql+psycopg2://", 1)
+        expected = json.loads(with_mlflow("write_mlflow.py", source, str(tmp_path)).splitlines()[-1])
+
+        check_import(run_import, database_url, source, expected, tmp_path)
+
+
+@contextlib.contextmanager
+def mlflow_server(python: Path, database: str, folder: Path) -> Iterator[str]:
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command: list[str] = [
+        str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", database, "--default-artifact-root", str(folder / "default"),
+    ]  # fmt: skip
+    environment = {**os.environ, **QUIET}
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=2).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, (folder / "server.log").read_text()
+                assert process.poll() is None, (folder / "server.log").read_text()
+                time.sleep(0.3)
+        yield url
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 15)
+        process.wait(20)
+
+
+@pytest.mark.timeout(400)
+def test_a_server(
+    run_import: Import, database_url: str, with_mlflow: WithMlflow, mlflow_python: Path, tmp_path: Path
+) -> None:
+    """What the store of the server has, by REST, while it runs."""
+    database = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with mlflow_server(mlflow_python, database, tmp_path) as url:
+        expected = json.loads(with_mlflow("write_mlflow.py", url, str(tmp_path)).splitlines()[-1])
+        check_import(run_import, database_url, url, expected, tmp_path)
+
+
+def test_an_import_that_was_broken_off_goes_on(
+    run_import: Import, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a run is here; the rest is added, nothing is doubled. Then the source grows."""
+    run = tmp_path / "mlruns" / "1" / ("a" * 32)
+    (run / "metrics").mkdir(parents=True)
+    (run.parent / "meta.yaml").write_text("experiment_id: '1'\nname: grown\nlifecycle_stage: active\n")
+    (run / "meta.yaml").write_text(
+        f"run_id: {'a' * 32}\nrun_name: r\nstatus: 3\nstart_time: 5\nend_time: 9\n"
+    )
+    lines = [f"{1_000 + i} {i / 3} {i}\n" for i in range(250_000)]
+    (run / "metrics" / "a").write_text("".join(lines))
+    (run / "metrics" / "b").write_text("".join(lines[:130_000]) + "oops\n")
+
+    broken = run_import("mlflow", str(tmp_path / "mlruns"), fails=True)
+    assert "line 130001" in broken["error"]
+    ((stored_num,),) = query(database_url, "SELECT count(*) FROM metrics")
+    assert 0 < stored_num < 380_000
+    (run / "metrics" / "b").write_text("".join(lines[:200_000]))
+    done = run_import("mlflow", str(tmp_path / "mlruns"))
+    assert stored_num + done["points"] == 450_000
+    with (run / "metrics" / "a").open("a") as file:
+        file.write("7 7.5 7\n")
+    assert run_import("mlflow", str(tmp_path / "mlruns"))["points"] == 1
+
+    assert query(
+        database_url,
+        "SELECT key, count(*), count(DISTINCT time_ms), sum(step) FROM metrics GROUP BY key ORDER BY key",
+    ) == [
+        ("a", 250_001, 250_001, sum(range(250_000)) + 7),
+        ("b", 200_000, 200_000, sum(range(200_000))),
+    ]
+
+
+def test_a_run_that_is_here_from_elsewhere_is_left_alone(
+    run_import: Import, database_url: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "mlruns" / "1" / ("b" * 32)
+    (run / "metrics").mkdir(parents=True)
+    (run.parent / "meta.yaml").write_text("experiment_id: '1'\nname: other\n")
+    (run / "meta.yaml").write_text(f"run_id: {'b' * 32}\nstatus: 3\nstart_time: 5\nend_time: 9\n")
+    (run / "metrics" / "a").write_text("1 1.0 1\n")
+    query(
+        database_url,
+        "INSERT INTO runs (run_id, experiment_id, name, status, start_time_ms) "
+        "VALUES ($1::text::uuid, 0, 'mine', 'FINISHED', 1)",
+        "b" * 32,
+    )
+
+    report = run_import("mlflow", str(tmp_path / "mlruns"))
+
+    assert report["skipped"] == {"runs that are here from elsewhere": 1}
+    assert "left as it is" in report["notes"][0]
+    assert query(database_url, "SELECT name FROM runs") == [("mine",)]
+    assert query(database_url, "SELECT * FROM metrics") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere", "is no directory"),
+        ("sqlite:////nowhere.db", "no database file"),
+        ("http://127.0.0.1:9", "does not answer"),
+    ],
+)
+def test_what_is_no_store_is_an_error_that_says_so(run_import: Import, source: str, message: str) -> None:
+    assert message in run_import("mlflow", source, fails=True)["error"]
