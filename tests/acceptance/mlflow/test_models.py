@@ -17,3 +17,8 @@ def test_models_are_logged_loaded_and_registered(run_whole: RunScript):
 def test_autologging(run_whole: RunScript):
     """scikit-learn and PyTorch Lightning: params, curves and data sets, without a line of code about them."""
     run_whole("autolog.py")
+
+
+def test_a_classifier_from_its_first_param_to_its_registration(run_whole: RunScript):
+    """A script in the order in which tutorials have it; only the address of the service is new."""
+    run_whole("classifier.py")

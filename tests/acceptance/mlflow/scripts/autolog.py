@@ -28,7 +28,7 @@ assert [(tag.key, tag.value) for tag in inputs[0].tags] == [("mlflow.data.contex
 mlflow.sklearn.autolog(disable=True)
 
 
-class Net(lightning.LightningModule):
+class Net(lightning.LightningModule):  # type: ignore[misc]  # the library is not typed for mypy here
     def __init__(self):
         super().__init__()
         self.layer = torch.nn.Linear(3, 1)
