@@ -83,8 +83,10 @@ def dashboard(bundled_postgres: str, _template: str) -> Iterator[str]:
     shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for one module: as long as Playwright is there its event loop runs in this thread, and no coroutine of another
+    test can."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         yield browser
