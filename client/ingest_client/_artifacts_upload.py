@@ -32,7 +32,7 @@ MAX_MISMATCHES: Final = 3
 """So often a content that arrived damaged is sent again; after that the fault is not the line's."""
 
 _PERMANENT: Final = frozenset({400, 413, 422})
-_PERMANENT_CODES: Final = frozenset({"path_taken"})
+_PERMANENT_CODES: Final = frozenset({"path_taken", "run_gone"})
 _DAMAGED: Final = frozenset({"sha256_mismatch", "size_mismatch"})
 
 Send = Callable[[str, str, Body, Mapping[str, str]], Response]

@@ -14,9 +14,10 @@ from ingest.service.database import Database
 from ingest.service.errors import RunUnknown
 from ingest_schema.sql import load_queries
 
-__all__ = ["RunDocument", "RunInfo", "get_document", "get_documents", "get_info"]
+__all__ = ["RunDocument", "RunInfo", "get_document", "get_documents", "get_info", "is_gone"]
 
 _SQL: Final = load_queries("run_documents")
+_WRITE: Final = load_queries("write")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ async def get_info(db: Database, run_id: UUID) -> RunInfo:
     if row is None:
         raise RunUnknown(run_id)
     return _info(row)
+
+
+async def is_gone(db: Database, run_id: UUID) -> bool:
+    """Whether the run is being deleted for good, or was."""
+    return await db.fetchrow(_WRITE["gone_runs"], [run_id]) is not None
 
 
 async def get_document(db: Database, run_id: UUID) -> RunDocument:

@@ -17,7 +17,7 @@ from ingest.artifacts.archive import zipped
 from ingest.artifacts.library import Artifacts
 from ingest.artifacts.paths import check_path, check_prefix, join, name_of, run_prefix
 from ingest.artifacts.store import Entry, in_order
-from ingest.service.documents import RunInfo, get_info
+from ingest.service.documents import RunInfo, get_info, is_gone
 from ingest.service.errors import RunUnknown
 from ingest.web.content import content_headers
 from ingest.web.health import json_response
@@ -52,7 +52,17 @@ async def run_to_write(request: web.Request) -> RunInfo:
     """The same, if it may be written to now."""
     if request.app[SERVICES].lifecycle.is_draining:
         raise retry_later("shutting_down", "The service is stopping; nothing was stored.")
-    run = await run_of(request)
+    try:
+        run = await run_of(request)
+    except Problem as problem:
+        # A client whose run is not known yet comes again; one whose run is gone need not.
+        if problem.status == 404 and await is_gone(
+            request.app[SERVICES].database, parse_id(request.match_info["run_id"])
+        ):
+            raise Problem(
+                410, "run_gone", "The run was deleted for good; nothing is stored for it any more."
+            ) from problem
+        raise
     if run.lifecycle == "deleted":
         raise Problem(409, "run_deleted", f"The run {run.run_id.hex} is deleted.", hint="restore it first")
     return run

@@ -178,6 +178,30 @@ def test_what_the_service_refuses_is_counted_and_does_not_hold_up_the_rest(
     run.end()
 
 
+def test_artifacts_of_a_run_that_is_gone_do_not_wait_for_ever(
+    service: ServiceProcess, database_url: str, scratch: Path, spool_dir: Path
+) -> None:
+    run = Run(settings_for(service.url, spool_dir))
+    run.log_text("a", "a.txt")
+    assert run.flush(30)
+    request = urllib.request.Request(
+        f"{service.url}/api/v1/runs/{run.info.run_id}",
+        data=b'{"lifecycle": "deleted"}',
+        headers={"Content-Type": "application/json"},
+        method="PATCH",
+    )
+    with urllib.request.urlopen(request, timeout=20):
+        pass
+    run.log_text("b", "b.txt")
+    wait_until(lambda: run.stats().artifacts_retries_num)
+    assert run.stats().artifacts_spooled_num == 1, "it may be restored"
+    done = run_ingest("gc", "--database-url", database_url, "--data-dir", str(scratch / "data"))
+    assert done.returncode == 0, done.stderr
+    wait_until(lambda: run.stats().artifacts_rejected == {"run_gone": 1}, timeout=40)
+    law(run)
+    run.end()
+
+
 def test_a_download_goes_on_where_the_line_broke(
     service: ServiceProcess, spool_dir: Path, tmp_path: Path, monkeypatch
 ) -> None:
