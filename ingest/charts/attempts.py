@@ -3,15 +3,20 @@
 `start_run(run_id=…, resume_from_step=S)` opens an attempt. Points of earlier attempts after step S are superseded: charts
 and latest values pass them over, SQL still shows them (`metrics.attempt`). All points of the newest attempt count, also
 those at or before S: a metric may count steps of its own, such as epochs.
+
+Metrics of the machine (`system/…`) are superseded by nothing: their steps are seconds, and what it did is no history that was undone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 
-__all__ = ["Voice", "Writer", "voices"]
+__all__ = ["Voice", "Writer", "of_key", "voices"]
+
+_MACHINE: Final = "system/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +62,8 @@ def voices(
         elif writer.attempt == attempt:
             found.append(Voice(writer.writer_id, None))
     return found
+
+
+def of_key(heard: Sequence[Voice], key: str) -> list[Voice]:
+    """The same writers as they count for this metric."""
+    return [replace(voice, until=None) for voice in heard] if key.startswith(_MACHINE) else list(heard)

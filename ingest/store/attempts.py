@@ -17,7 +17,7 @@ from uuid import UUID
 
 import numpy as np
 
-from ingest.charts.attempts import Voice, Writer, voices
+from ingest.charts.attempts import Voice, Writer, of_key, voices
 from ingest.charts.parts import Parts, unite
 from ingest.store.chunks import Chunks, OpenedPoints, Span, TooManyChunks, Wanted, fetch_chunks
 from ingest_schema.sql import load_queries
@@ -61,7 +61,9 @@ async def _settle(connection: Any, run_id: UUID) -> None:
 
 async def _set_series(connection: Any, run_id: UUID, keys: list[str], heard: list[Voice]) -> None:
     locked = [row["key"] for row in await connection.fetch(_SQL["lock_series"], run_id, keys)]
-    chunks = await fetch_chunks(connection, [Wanted(run_id, key, heard, Span()) for key in locked])
+    chunks = await fetch_chunks(
+        connection, [Wanted(run_id, key, of_key(heard, key), Span()) for key in locked]
+    )
     for key, some in zip(locked, chunks, strict=True):
         if isinstance(some, TooManyChunks):
             continue  # it waits for compaction; a later resume or late points bring it up again

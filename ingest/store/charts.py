@@ -25,7 +25,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from ingest.charts.attempts import Writer, voices
+from ingest.charts.attempts import Writer, of_key, voices
 from ingest.charts.buckets import Borders, even_borders
 from ingest.charts.parts import Indices, Int64s, Parts, unite, with_ties
 from ingest.store.chunks import Chunks, OpenedPoints, Span, TooManyChunks, Wanted, fetch_chunks
@@ -319,7 +319,7 @@ class _Units:
 
 def _wanted(question: ChartQuestion, facts: SeriesFacts) -> Wanted:
     heard = voices(facts.writers, attempt=question.attempt, ranks=question.ranks)
-    return Wanted(question.run_id, question.key, heard, question.span)
+    return Wanted(question.run_id, question.key, of_key(heard, question.key), question.span)
 
 
 def _ends(parts: Parts, axis: Axis) -> tuple[Int64s, Int64s]:

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import numpy as np
 
-from ingest.charts.attempts import Writer, voices
+from ingest.charts.attempts import Writer, of_key, voices
 from ingest.compaction.thinning import KEPT_MOST, kept
 from ingest.store.errors import Contention
 from ingest.store.packs import PACK_COLUMNS, PackedPoints, pack_rows
@@ -68,7 +68,7 @@ async def thin_run(connection: Any, run_id: UUID, thin_to: int) -> AsyncIterator
     ):
         for row in found:
             bucket_points = -(-row["n"] // thin_to)
-            for voice in heard:
+            for voice in of_key(heard, row["key"]):
                 series = _Series(run_id, row["key"], voice.writer_id, voice.until, bucket_points)
                 async for thinned in _thin_series(connection, series):
                     yield thinned

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from ingest.charts.attempts import Writer, voices
+from ingest.charts.attempts import Writer, of_key, voices
 
 
 def writer(number, attempt=1, resumed=None, rank=0):
@@ -38,3 +38,10 @@ def test_a_superseded_attempt_can_be_asked_for():
 
 def test_one_rank_can_be_asked_for():
     assert heard(writer(1), writer(2, rank=3), ranks=[3]) == [(2, None)]
+
+
+def test_what_the_machine_did_is_superseded_by_nothing():
+    """Its steps are seconds, which a resume does not take back."""
+    found = voices([writer(1), writer(2, 2, 100)])
+    assert [voice.until for voice in of_key(found, "system/cpu_percent")] == [None, None]
+    assert [voice.until for voice in of_key(found, "systematic/error")] == [100, None]
