@@ -31,7 +31,7 @@ TABLE_SQL = """
 SELECT key AS metric, points, step AS last_step, round(value::numeric, 4) AS last_value
 FROM latest_metrics WHERE run_id = '{run_id}' ORDER BY points DESC, key
 """
-COUNT_SQL = "SELECT count(*) FROM metrics WHERE run_id = '{run_id}'"
+COUNT_SQL = "SELECT count(*) FROM metrics WHERE run_id = '{run_id}' AND key NOT LIKE 'system/%'"
 CURVE_SQL = "SELECT step, value FROM metrics WHERE key = 'Loss' ORDER BY step DESC LIMIT 5"
 
 

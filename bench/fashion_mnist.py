@@ -49,7 +49,7 @@ CLASSES = 10
 IMAGE_PIXELS = 28
 PLAIN_EVERY = 2.0
 """Between two lines of progress where the output is no terminal."""
-COUNT_SQL = "SELECT count(*) FROM metrics WHERE run_id = {run_id}"
+COUNT_SQL = "SELECT count(*) FROM metrics WHERE run_id = {run_id} AND key NOT LIKE 'system/%'"
 RUN_SQL = "SELECT status, params FROM runs_wide WHERE run_id = {run_id}"
 
 Advance = Callable[[str], None]

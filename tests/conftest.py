@@ -44,6 +44,8 @@ T = TypeVar("T")
 # A developer's own settings must not reach the tests, nor those of one test another.
 for _name in [name for name in os.environ if name.startswith(("INGEST_", "MLFLOW_", "PG"))]:
     del os.environ[_name]
+# Tests count the points, writers and artifacts of a run: those that the client adds by itself are for the tests of just that.
+os.environ |= {"INGEST_SYSTEM_METRICS": "off", "INGEST_ENVIRONMENT": "off"}
 
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "shared_buffers": "64MB"}
 """PostgreSQL options of the test servers; the service's own choice of synchronous_commit stays testable."""

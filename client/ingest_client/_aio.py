@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from ingest_client import _lifetime
+from ingest_client import _lifetime, _system
 from ingest_client._artifacts_spool import Keep
 from ingest_client._identity import RunInfo
 from ingest_client._run import Run
@@ -148,6 +148,8 @@ class AsyncClient:
         )
         if tags:
             run.set_tags(tags)
+        # An event loop waits for nothing when a run ends: what of the environment is not known by then is left out.
+        _system.accompany(run, environment=run_id is None or resume_from_step is not None, end_patience=0.0)
         twin = AsyncRun(run)
         self._runs = [r for r in self._runs if not r.run.is_delivered]
         self._runs.append(twin)

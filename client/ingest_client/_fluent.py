@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingest_client import _launch, _lifetime
+from ingest_client import _launch, _lifetime, _system
 from ingest_client._run import Run, warn
 from ingest_client._settings import Settings, checked_uri
 from ingest_client.errors import RunAlreadyActive
@@ -153,6 +153,7 @@ def start_run(  # noqa: PLR0917 - the order of MLflow's arguments is kept
         RunAlreadyActive: A run is active here and `nested` is not given.
         ValueError: An id that is none.
     """
+    is_named = run_id is not None
     with _lock:
         outer = _own_run()
         if outer is not None and not nested:
@@ -182,6 +183,8 @@ def start_run(  # noqa: PLR0917 - the order of MLflow's arguments is kept
         run.set_tag("mlflow.note.content", description)
     if tags:
         run.set_tags(tags)
+    # A run that is gone on with by its id alone, perhaps to add a result, keeps the environment that it was started in.
+    _system.accompany(run, environment=not (is_named and resume_from_step is None))
     return run
 
 

@@ -60,6 +60,9 @@ class Deliverer(Protocol):
 
 
 _runs: list[Run] = []
+_lock = (
+    threading.RLock()
+)  # around changes of _runs, which the thread of `_system` makes as well; not around looks at it
 _queues: list[ArtifactQueue] = []  # of runs that are not of this process
 _on_end: list[Callable[[Run], None]] = []
 _is_installed = False
@@ -69,9 +72,10 @@ _exit_status = "FINISHED"
 def register(run: Run) -> None:
     """A run has started in this process."""
     _install()
-    _runs[:] = [r for r in _runs if not r.is_delivered]
-    if run not in _runs:
-        _runs.append(run)
+    with _lock:
+        _runs[:] = [r for r in _runs if not r.is_delivered]
+        if run not in _runs:
+            _runs.append(run)
 
 
 def live_runs() -> list[Run]:
@@ -169,7 +173,8 @@ def _say_what_is_left(runs: list[Run]) -> None:
     if artifacts := sum(s.artifacts_spooled_num for s in stats):
         waiting += f" and {artifacts:,} artifacts"
     root = os.path.dirname(os.path.dirname(left[0].spool_dir or ""))
-    runs_text = f"run {left[0].id.hex}" if len(left) == 1 else f"{len(left)} runs"
+    runs_num = len({run.id for run in left})  # a run may have two writers here
+    runs_text = f"run {left[0].id.hex}" if runs_num == 1 else f"{runs_num} runs"
     _say(f"{waiting} of {runs_text} wait", root, left[0].settings)
 
 
@@ -233,6 +238,8 @@ def _on_sigterm(number: int, frame: FrameType | None) -> Any:
 def _after_fork_in_child() -> None:
     from ingest_client._run import warn
 
+    global _lock
+    _lock = threading.RLock()
     warn.renew()
     for run in _runs:
         run.after_fork_in_child()

@@ -36,12 +36,16 @@ from ingest_schema.values import check_key, check_text
 
 if TYPE_CHECKING:
     from ingest_client._artifacts_queue import ArtifactQueue
+    from ingest_client._system import Companion
     from ingest_client._tensors import DeferredReads
 
 __all__ = ["Run", "RunInfo"]
 
 _EVENT_TEXT_BYTES: Final = 1024 * 1024
 """Params of one event; a larger call is split, so that a batch stays under the protocol's limit."""
+
+_CAPTURED: Final = ("mlflow.source.", "ingest.env.")
+"""Tags that the client sets by itself, unless the user did."""
 
 warn = Warner()
 
@@ -92,6 +96,10 @@ class Run(ArtifactMethods):
         self.checkpoints = {}
         self.checkpoint_lock = threading.RLock()
         self.logged_models = []
+        self.companion: Companion | None = None
+        """What samples the machine and takes the environment for it (`_system`)."""
+        self._tags_lock = threading.RLock()
+        self._users_tags: set[str] = set()
         self.was_resumed = run_id is not None
         """It may have a past that this process does not know."""
         self._recorder = Recorder(self._open_spool, self._set_deferrer)
@@ -127,9 +135,15 @@ class Run(ArtifactMethods):
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set several tags; see `set_tag`."""
-        self._put_texts(
-            "tags", "tag", {key: None if value is None else str(value) for key, value in tags.items()}
-        )
+        texts = {key: None if value is None else str(value) for key, value in tags.items()}
+        with self._tags_lock:
+            self._users_tags.update(key for key in texts if str(key).startswith(_CAPTURED))
+            self._put_texts("tags", "tag", texts)
+
+    def set_captured_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the environment, found out in the background; those that the user has set or deleted meanwhile are left alone."""
+        with self._tags_lock:
+            self._put_texts("tags", "tag", {k: v for k, v in tags.items() if k not in self._users_tags})
 
     def _put_texts(self, kind: str, what: str, texts: Mapping[str, str | None]) -> None:
         for key, text in texts.items():
@@ -265,7 +279,10 @@ class Run(ArtifactMethods):
             raise ValueError(
                 f"the status of an ended run is one of {', '.join(END_STATUSES)}, not {status!r}"
             )
-        if self._status != "RUNNING":
+        companion, self.companion = self.companion, None
+        if companion is not None and self.is_active:
+            companion.end()
+        if self._status != "RUNNING":  # before, or by a signal's handler meanwhile
             return
         self._status = status
         self._end_ms = time.time_ns() // 1_000_000 if end_time is None else end_time
@@ -378,6 +395,18 @@ class Run(ArtifactMethods):
     def _is_known(self) -> bool:
         """Whether the service has acknowledged the start of the run by this writer."""
         return self._sender is None or self._sender.batches > 0
+
+    def another_writer(self) -> Run:
+        """A further writer of this run in this process, with a spool and a sender of its own; `end` ends it, not the run."""
+        return Run(
+            self.settings,
+            experiment=self._experiment,
+            run_id=self.id,
+            run_name=self._name,
+            parent_run_id=self._parent,
+            owns_run=False,
+            start_time=self._start_ms,
+        )
 
     # --- one writer per process -------------------------------------------------------------------------------------
 
@@ -504,6 +533,7 @@ class Run(ArtifactMethods):
         spool, self._sender = self._recorder.spool, None
         artifacts, self._artifacts = self._artifacts, None
         self._artifacts_lock, self.checkpoint_lock = threading.RLock(), threading.RLock()
+        self._tags_lock, self.companion = threading.RLock(), None
         if artifacts is not None:
             artifacts.abandon()
         self._owns_run = False

@@ -22,6 +22,10 @@ DEFAULT_ARTIFACT_SPOOL_BYTES: Final = 32 * 1024**3
 
 _MODES: Final = ("online", "offline")
 _SWITCH: Final = ("auto", "off")
+_ON_OFF: Final = ("on", "off")
+
+MIN_SYSTEM_METRICS_INTERVAL: Final = 0.1
+"""Seconds. Below, reading the counters would be felt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +60,25 @@ class Settings:
     """INGEST_DISTRIBUTED: `auto`: the ranks of a job by torchrun, SLURM or MPI log to one run; `off`: each to its own."""
     job_id: str | None = None
     """INGEST_JOB_ID: a name for a distributed job, the same in all ranks and in no other job; needed where ranks on several machines can't agree otherwise."""
+    system_metrics: str = "on"
+    """INGEST_SYSTEM_METRICS: `on`, or `off` to log no metrics of the machine (`system/…`, docs/environment.md)."""
+    system_metrics_interval: float = 10.0
+    """INGEST_SYSTEM_METRICS_INTERVAL: seconds between two samples of the machine; 10 by default. A shorter run has none."""
+    environment: str = "on"
+    """INGEST_ENVIRONMENT: `on`, or `off` not to note host, command, commit, packages and variables of a new run (docs/environment.md)."""
 
     def __post_init__(self) -> None:
         checked_uri(self.tracking_uri)
+        for name, switch in (
+            ("INGEST_SYSTEM_METRICS", self.system_metrics),
+            ("INGEST_ENVIRONMENT", self.environment),
+        ):
+            if switch not in _ON_OFF:
+                raise ValueError(f"{name} is {switch!r}; it must be one of {', '.join(_ON_OFF)}")
+        if not MIN_SYSTEM_METRICS_INTERVAL <= self.system_metrics_interval <= 86_400:
+            raise ValueError(
+                f"INGEST_SYSTEM_METRICS_INTERVAL is {self.system_metrics_interval}; it must be from 0.1 to 86,400 seconds"
+            )
         if self.mode not in _MODES:
             raise ValueError(f"INGEST_MODE is {self.mode!r}; it must be one of {', '.join(_MODES)}")
         if self.distributed not in _SWITCH:
@@ -108,6 +128,9 @@ class Settings:
             shutdown_timeout=_number(env, "INGEST_SHUTDOWN_TIMEOUT", 10.0),
             distributed=(env.get("INGEST_DISTRIBUTED") or "auto").lower(),
             job_id=env.get("INGEST_JOB_ID") or None,
+            system_metrics=(env.get("INGEST_SYSTEM_METRICS") or "on").lower(),
+            system_metrics_interval=_number(env, "INGEST_SYSTEM_METRICS_INTERVAL", 10.0),
+            environment=(env.get("INGEST_ENVIRONMENT") or "on").lower(),
         )
 
 

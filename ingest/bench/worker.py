@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from ingest.bench import BenchError
 from ingest.bench.service import clean_environment
@@ -21,6 +21,9 @@ from ingest.bench.service import clean_environment
 READY_TIMEOUT = 60.0
 RESULT_TIMEOUT = 600.0
 """Longer than any measurement: a process that hangs fails the bench instead of blocking it."""
+
+_NOTHING_BESIDE: Final = {"INGEST_SYSTEM_METRICS": "off", "INGEST_ENVIRONMENT": "off"}
+"""Every point and every microsecond is counted: the client logs nothing by itself."""
 
 
 class Worker:
@@ -31,7 +34,7 @@ class Worker:
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=clean_environment(environment),
+            env=clean_environment({**_NOTHING_BESIDE, **(environment or {})}),
             text=True,
         )
         self._say(json.dumps(orders))

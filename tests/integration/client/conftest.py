@@ -44,6 +44,8 @@ def settings_for(url: str, spool_dir: Path, **variables: str) -> Settings:
         "INGEST_TRACKING_URI": url,
         "INGEST_SPOOL_DIR": str(spool_dir),
         "INGEST_MAX_AGE": "0.1",
+        "INGEST_SYSTEM_METRICS": "off",
+        "INGEST_ENVIRONMENT": "off",
         **variables,
     }
     return Settings.read(env)
