@@ -102,6 +102,14 @@ def with_database(url: str, database: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path="/" + database))
 
 
+@pytest.fixture(autouse=True)
+def _fresh_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test or a library sets through `import ingest`, address and experiment, ends with that test."""
+    if (fluent := sys.modules.get("ingest_client._fluent")) is not None:
+        monkeypatch.setattr(fluent, "_tracking_uri", None)
+        monkeypatch.setattr(fluent, "_experiment", None)
+
+
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """A directory that another user may reach too: pytest's tmp_path lies below one that only we may enter."""

@@ -118,7 +118,11 @@ async def test_what_a_statement_sets_is_gone_with_it(web_client):
     assert (await ask(web_client, changed))[0] == 200
     assert await one(web_client, "SHOW search_path") == "ingest"
     assert (await ask(web_client, "SELECT pg_advisory_lock(42)"))[0] == 200
-    assert await one(web_client, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    still_held = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database "
+        "WHERE locktype = 'advisory' AND d.datname = current_database() AND (classid, objid) = (0, 42)"
+    )
+    assert await one(web_client, still_held) == 0
 
 
 async def test_a_slow_statement_is_stopped(web_client):

@@ -1,5 +1,5 @@
 /** The filter above the table: the grammar of docs/search.md, completed while typing, with an error shown where it is. */
-import { html, useEffect, useRef, useState } from "../lib.js";
+import { html, useLayoutEffect, useRef, useState } from "../lib.js";
 import { ApiError } from "../api.js";
 import { Icon } from "../components/icons.js";
 import { ATTRIBUTES, SUMMARIES, fieldOf } from "./fields.js";
@@ -49,17 +49,21 @@ export function FilterInput({ value, keys, error, onChange, inputRef, count }) {
   const [offer, setOffer] = useState(/** @type {{from: number, options: string[], at: number} | null} */ (null));
   const timer = useRef(0);
   const hasTyped = useRef(false); // since the focus came: one entry of the history for all of it
-  useEffect(() => {
-    if (document.activeElement !== inputRef.current || !timer.current) setText(value); // back and forward
+  const known = useRef(value); // the filter as last sent or received; what comes back of our own is not written over what is typed
+  useLayoutEffect(() => {
+    if (value === known.current) return;
+    known.current = value; // back and forward
+    clearTimeout(timer.current);
+    setText(value);
   }, [value]);
   /** @param {string} next @param {number} [delay] */
   const later = (next, delay = SETTLED_MS) => {
     setText(next);
     clearTimeout(timer.current);
     timer.current = window.setTimeout(() => {
-      timer.current = 0;
-      if (next.trim() === value) return;
-      onChange(next.trim(), { replace: hasTyped.current });
+      if (next.trim() === known.current) return;
+      known.current = next.trim();
+      onChange(known.current, { replace: hasTyped.current });
       hasTyped.current = true;
     }, delay);
   };
@@ -71,12 +75,15 @@ export function FilterInput({ value, keys, error, onChange, inputRef, count }) {
   /** @param {string} option */
   const take = (option) => {
     const input = /** @type {HTMLInputElement} */ (inputRef.current);
-    const end = input.selectionStart ?? text.length;
+    const end = input.selectionStart ?? input.value.length;
     const space = option.endsWith(".") || option.endsWith("'") ? "" : " ";
-    const next = text.slice(0, offer?.from ?? 0) + option + space + text.slice(end);
+    const next = input.value.slice(0, offer?.from ?? 0) + option + space + input.value.slice(end);
     const cursor = (offer?.from ?? 0) + option.length + space.length - (/^(I?LIKE|~|IN) /.test(option) ? (option.startsWith("IN") ? 2 : 1) : 0);
+    input.value = next; // at once: the next key may come before the next frame
+    input.focus();
+    input.setSelectionRange(cursor, cursor);
     later(next);
-    requestAnimationFrame(() => (input.focus(), input.setSelectionRange(cursor, cursor), look(input)));
+    look(input);
   };
   /** @param {KeyboardEvent} event */
   const onKey = (event) => {
