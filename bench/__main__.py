@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 INGEST = str(Path(sys.executable).with_name("ingest"))
-WORKLOADS = ("chunk_1", "chunk_10", "chunk_100", "chunk_1000")
+WORKLOADS = ("chunk_1", "chunk_10", "chunk_100", "chunk_1000", "few_writers")
 KINDS = ("load", "latency", "overload", "client", "charts", "chaos")
 
 
