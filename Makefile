@@ -3,12 +3,14 @@
 #
 #   PYTHON=python3.13  another interpreter           ARGS="…"  more arguments for the program that a target runs
 #   KEEP=0             make demo exits when it is done      VENV=…     another place for the environment
+#   WORKERS=4          test processes at once: most of a test is waiting (WORKERS=0: in one process, for a debugger)
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 KEEP   ?= 1
 ARGS   ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -29,7 +31,8 @@ serve: $(VENV)/.installed-server
 	@$(BIN)/ingest serve $(ARGS)
 
 test: $(VENV)/.installed-test
-	@$(BIN)/python -m pytest $(ARGS)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory node_modules/.installed; fi
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check .

@@ -115,11 +115,12 @@ def test_a_program_is_bounded_in_time_and_output(source: str, expected: bytes | 
     assert time.monotonic() - began < 10
 
 
-def test_the_first_facts_name_the_script_and_mask_the_command():
+def test_the_first_facts_name_the_script_and_mask_the_command(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["t.py"])
     tags = first_facts(["python", "t.py", "--api-key", "k3y", "a b"], {"JPY_SESSION_NAME": "n.ipynb"})
     assert tags["ingest.env.command"] == "python t.py --api-key '***' 'a b'"
     assert tags["mlflow.source.type"] == "LOCAL"
-    assert tags["mlflow.source.name"] == sys.argv[0]
+    assert tags["mlflow.source.name"] == "t.py"
     assert tags["ingest.env.python"] == f"cpython {sys.version.split()[0]}"
 
 
