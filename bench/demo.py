@@ -24,6 +24,7 @@ from ingest.bench import BenchError
 from ingest.bench.api import Api
 from ingest.bench.service import Service, clean_environment
 from ingest.bench.timing import duration_text
+from ingest.bench.verify import LOGGED
 
 EXAMPLE = Path(__file__).with_name("fashion_mnist.py")
 SQL_TIMEOUT = 60.0
@@ -31,7 +32,7 @@ TABLE_SQL = """
 SELECT key AS metric, points, step AS last_step, round(value::numeric, 4) AS last_value
 FROM latest_metrics WHERE run_id = '{run_id}' ORDER BY points DESC, key
 """
-COUNT_SQL = "SELECT count(*) FROM metrics WHERE run_id = '{run_id}' AND key NOT LIKE 'system/%'"
+COUNT_SQL = f"SELECT count(*) FROM metrics WHERE run_id = '{{run_id}}' AND {LOGGED}"  # noqa: S608  a constant of ours
 CURVE_SQL = "SELECT step, value FROM metrics WHERE key = 'Loss' ORDER BY step DESC LIMIT 5"
 
 

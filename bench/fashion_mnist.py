@@ -39,7 +39,7 @@ from ingest.bench import BenchError
 from ingest.bench.api import Api, sql_id
 from ingest.bench.noise import NoiseOrders
 from ingest.bench.timing import duration_text, summarize
-from ingest.bench.verify import Point, check
+from ingest.bench.verify import LOGGED, Point, check
 from ingest.bench.worker import Worker
 from ingest_schema.ids import parse_id
 
@@ -49,7 +49,7 @@ CLASSES = 10
 IMAGE_PIXELS = 28
 PLAIN_EVERY = 2.0
 """Between two lines of progress where the output is no terminal."""
-COUNT_SQL = "SELECT count(*) FROM metrics WHERE run_id = {run_id} AND key NOT LIKE 'system/%'"
+COUNT_SQL = f"SELECT count(*) FROM metrics WHERE run_id = {{run_id}} AND {LOGGED}"  # noqa: S608  a constant of ours
 RUN_SQL = "SELECT status, params FROM runs_wide WHERE run_id = {run_id}"
 
 Advance = Callable[[str], None]

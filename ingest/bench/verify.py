@@ -21,10 +21,12 @@ Point = tuple[str, int, int, float]
 
 PAGE_ROWS: Final = 50_000
 """Under the service's default row cap (sql_max_rows)."""
-_PAGE_SQL: Final = """
-SELECT key, step, time_ms, value FROM metrics WHERE run_id = {run_id}
-ORDER BY key, step, time_ms, value OFFSET {offset} LIMIT {limit}
-"""
+LOGGED: Final = "key NOT LIKE 'system/%'"
+"""SQL: of the points of a run, those that its script logged; the client adds what the machine does by itself."""
+_PAGE_SQL: Final = f"""
+SELECT key, step, time_ms, value FROM metrics WHERE run_id = {{run_id}} AND {LOGGED}
+ORDER BY key, step, time_ms, value OFFSET {{offset}} LIMIT {{limit}}
+"""  # noqa: S608  a constant of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def check(api: Api, run_id: UUID, logged: Iterable[Point]) -> Difference:
 
 
 def stored_points(api: Api, run_id: UUID) -> list[Point]:
-    """Every point of the run, asked for by SQL in pages."""
+    """Every point that the run's script logged, asked for by SQL in pages."""
     points: list[Point] = []
     while True:
         statement = _PAGE_SQL.format(run_id=sql_id(run_id), offset=len(points), limit=PAGE_ROWS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ingest.bench import BenchError
-from ingest.bench.api import Api
+from ingest.bench.api import Api, sql_id
 from ingest.bench.client import ClientBench, check_nothing_lost, run_client
 from ingest.bench.load import prove, run_load, run_raw_copy
 from ingest.bench.load_suite import LoadBench, measure_workload
@@ -20,7 +20,7 @@ from ingest.bench.service import Service
 from ingest.bench.template import START_MS, BatchTemplate
 from ingest.bench.verify import compare
 from ingest.bench.workload import Workload
-from ingest_schema.ids import new_id
+from ingest_schema.ids import new_id, parse_id
 
 ROOT = Path(__file__).parents[3]
 TINY = Workload(name="tiny", writers=3, processes=2, metrics=5, chunk_points=4, duration=0.5, warmup=0.1)
@@ -153,6 +153,8 @@ def test_the_example_trains_under_noise_and_proves_what_is_stored(
     environment = os.environ | {
         "INGEST_TRACKING_URI": bench_service.url,
         "INGEST_SPOOL_DIR": str(tmp_path / "spool"),
+        "INGEST_SYSTEM_METRICS": "on",  # as a user's own: they stand beside what is compared
+        "INGEST_SYSTEM_METRICS_INTERVAL": "0.5",
     }
 
     done = subprocess.run(
@@ -162,4 +164,8 @@ def test_the_example_trains_under_noise_and_proves_what_is_stored(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every step, timestamp and value is the same" in done.stdout
     assert "meanwhile 1 other writers: logged" in done.stdout
-    assert json.loads(summary.read_text())["points"] > 20
+    logged = json.loads(summary.read_text())
+    assert logged["points"] > 20
+    with Api(bench_service.url) as api:
+        beside = "SELECT count(*) FROM metrics WHERE run_id = {} AND key LIKE 'system/%'"
+        assert int(api.sql(beside.format(sql_id(parse_id(logged["run_id"])))).scalar) > 5
