@@ -32,6 +32,7 @@ from ingest_client._transport import USER_AGENT, Transport
 from ingest_client._warn import Warner
 from ingest_schema.events import END_STATUSES, Event, encode_event
 from ingest_schema.ids import new_id
+from ingest_schema.run_names import run_name_of
 from ingest_schema.values import check_key, check_text
 
 if TYPE_CHECKING:
@@ -343,7 +344,7 @@ class Run(ArtifactMethods):
         """The run's id, name, experiment, status and times."""
         return RunInfo(
             run_id=self.id.hex,
-            run_name=self._name,
+            run_name=self._name or (None if self.was_resumed else run_name_of(self.id)),
             experiment=self._experiment,
             status=self._status,
             start_time=self._start_ms,

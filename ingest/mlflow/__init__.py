@@ -7,7 +7,6 @@
     experiments, runs, metrics, inputs, searches, history     the requests, by subject
     logged_models, registry, model_versions                   the same, of models
     model_sources    what a version of a registered model may be made of
-    run_names        names for runs and models that came without one
     answers, model_answers    entities as the client expects them
 
 Each `read_…` takes a decoded body (or a query as `fields.query_object` gives it) and returns a dataclass, or raises

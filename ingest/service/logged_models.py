@@ -19,6 +19,7 @@ from ingest.service.errors import (
     ModelTagUnknown,
     ModelUnknown,
 )
+from ingest_schema.run_names import run_name_of
 from ingest_schema.sql import load_queries
 
 __all__ = [
@@ -84,8 +85,9 @@ async def create_model(
     params: Mapping[str, str],
     tags: Mapping[str, str],
 ) -> str:
-    """A new model in an active experiment, PENDING; its id."""
-    model_id = f"m-{uuid4().hex}"
+    """A new model in an active experiment, PENDING; its id. Without a name it gets one, as a run does."""
+    number = uuid4()
+    model_id, name = f"m-{number.hex}", name or run_name_of(number)
 
     async def work(connection: Any) -> None:
         made = await connection.fetchval(

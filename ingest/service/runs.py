@@ -12,6 +12,7 @@ from uuid import UUID
 from ingest.service.database import Database
 from ingest.service.errors import ExperimentDeleted, ExperimentUnknown, RunIsDeleted, RunUnknown, TagUnknown
 from ingest_schema.ids import new_id
+from ingest_schema.run_names import run_name_of
 from ingest_schema.sql import load_queries
 
 __all__ = [
@@ -43,8 +44,9 @@ async def create_run(
     parent_run_id: UUID | None,
     tags: Mapping[str, str],
 ) -> UUID:
-    """A new run in an active experiment; its id."""
+    """A new run in an active experiment; its id. Without a name it gets one that follows from the id."""
     run_id = new_id()
+    name = name or run_name_of(run_id)
 
     async def work(connection: Any) -> None:
         made = await connection.fetchval(

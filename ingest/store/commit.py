@@ -32,6 +32,7 @@ from ingest.store.errors import ContentRefused
 from ingest.store.outcomes import Gap, Outcome, Refused, Rejection, Repeated, Stored
 from ingest.store.posts import Post, PostOutcome, claim_posts
 from ingest.store.storing import prepare_points, store_points
+from ingest_schema.run_names import run_name_of
 from ingest_schema.sql import load_queries
 from ingest_schema.wire import Batch
 
@@ -199,7 +200,7 @@ async def _open_runs(connection: Connection, runs: Sequence[RunEffects]) -> None
         _SQL["open_runs"],
         [run.run_id for run in runs],
         experiment_ids,
-        [start.name if start else "" for start in starts],
+        [start.name if start else run_name_of(run.run_id) for run, start in zip(runs, starts, strict=True)],
         [start.user_name if start else "" for start in starts],
         [start.parent_run_id if start else None for start in starts],
         [

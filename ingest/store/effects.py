@@ -23,6 +23,7 @@ import orjson
 
 from ingest.store.outcomes import Rejection
 from ingest_schema.events import Event
+from ingest_schema.run_names import run_name_of
 from ingest_schema.wire import Batch
 
 __all__ = [
@@ -206,7 +207,7 @@ def _run_start(run: RunEffects, index: int, writer_id: UUID, event: Event) -> No
         run.start = RunStart(
             experiment=body.get("experiment"),
             experiment_id=body.get("experiment_id"),
-            name=body["name"] or "",
+            name=body["name"] or run_name_of(run.run_id),
             user_name=body.get("user") or "",
             parent_run_id=None if parent is None else UUID(bytes=parent),
             start_time_ms=body["start_time_ms"],

@@ -16,6 +16,7 @@ from aiohttp import ClientSession
 from ingest_schema.events import Event
 from ingest_schema.ids import new_id
 from ingest_schema.limits import MAX_BATCH_BYTES
+from ingest_schema.run_names import run_name_of
 from ingest_schema.wire import Batch, encode_batch
 
 if sys.version_info >= (3, 14):
@@ -50,6 +51,16 @@ async def test_stored_then_repeated_then_a_gap(web_client):
 
     status, problem, _ = await send(web_client, body_of(seq=5, **ids))
     assert (status, problem["code"], problem["expected_seq"]) == (409, "sequence_gap", 2)
+
+
+async def test_a_run_that_is_started_without_a_name_gets_the_one_of_its_id(web_client):
+    run_id = new_id()
+    start = Event("run_start", 0, {"experiment": "http", "name": None, "start_time_ms": 1})
+    batch = Batch.of_points(run_id, new_id(), 1, [("a", 0, 0, 1.0)], events=[start])
+    assert (await send(web_client, encode_batch(batch)))[0] == 200
+
+    response = await web_client.get(f"/api/v1/runs/{run_id.hex}")
+    assert (await response.json())["name"] == run_name_of(run_id)
 
 
 async def test_a_log_line_names_the_request_the_run_and_the_batch(start_service, database_url):

@@ -7,7 +7,6 @@ import orjson
 from ingest.mlflow import logged_models as requests
 from ingest.mlflow import model_answers
 from ingest.mlflow.errors import MlflowError, refused
-from ingest.mlflow.run_names import invent_run_name
 from ingest.search import MLFLOW_LOGGED_MODELS, FilterError, parse_filter
 from ingest.search.models import LoggedModelSearch, MetricOrder, list_logged_models, parse_model_field
 from ingest.search.paging import BadSearchToken
@@ -47,7 +46,7 @@ async def create(services: Services, sent: requests.CreateModel) -> Answer:
     model_id = await service.create_model(
         services.database,
         experiment_id=sent.experiment_id,
-        name=sent.name or invent_run_name(),
+        name=sent.name or "",
         model_type=sent.model_type,
         source_run_id=sent.source_run_id,
         params=sent.params,

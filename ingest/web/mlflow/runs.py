@@ -12,7 +12,6 @@ import orjson
 from ingest.mlflow import answers, inputs
 from ingest.mlflow import runs as requests
 from ingest.mlflow.errors import refused
-from ingest.mlflow.run_names import invent_run_name
 from ingest.service import datasets, documents
 from ingest.service import runs as service
 from ingest.service.errors import ParamsDiffer
@@ -76,7 +75,7 @@ async def create(services: Services, sent: requests.CreateRun) -> Answer:
     run_id = await service.create_run(
         services.database,
         experiment_id=sent.experiment_id,
-        name=sent.name or invent_run_name(),
+        name=sent.name or "",
         user_name=sent.user_name,
         start_time_ms=sent.start_time_ms,
         parent_run_id=sent.parent_run_id,

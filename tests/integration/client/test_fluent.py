@@ -9,6 +9,7 @@ import pytest
 
 import ingest as mlflow
 from ingest_client import RunAlreadyActive
+from ingest_schema.run_names import run_name_of
 from tests.integration.client.stub import wait_until
 
 
@@ -53,6 +54,11 @@ def test_a_with_block_ends_its_run(stub):
     delivered(run, stub)
     tags = [e.body for e in stub.events() if e.kind == "tags"]
     assert tags == [{"mlflow.note.content": "why"}, {"a": "1"}]
+
+
+def test_a_run_without_a_name_has_the_one_that_the_service_gives_it():
+    with mlflow.start_run() as run:
+        assert run.info.run_name == run_name_of(run.id)
 
 
 def test_a_second_run_needs_nested():

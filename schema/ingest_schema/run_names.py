@@ -1,11 +1,14 @@
-"""Names for runs that were created without one, such as `quiet-otter-412`."""
+"""Names for runs that were started without one, such as `quiet-otter-412`: people tell runs apart by them.
+
+A name follows from the run's id, so that the client, every rank of a distributed run, and the service agree on it without asking.
+"""
 
 from __future__ import annotations
 
-import random
 from typing import Final
+from uuid import UUID
 
-__all__ = ["invent_run_name"]
+__all__ = ["run_name_of"]
 
 _ADJECTIVES: Final = (
     "able", "amber", "bold", "brave", "bright", "brisk", "calm", "candid", "clear", "clever", "cosy", "crisp",
@@ -25,11 +28,9 @@ _NOUNS: Final = (
 )  # fmt: skip
 
 
-def invent_run_name(rng: random.Random | None = None) -> str:
-    """A name for people to tell runs apart by; nothing depends on its being unique.
-
-    Args:
-        rng: Where chance comes from; the module `random` if not given.
-    """
-    chance = rng or random
-    return f"{chance.choice(_ADJECTIVES)}-{chance.choice(_NOUNS)}-{chance.randrange(1000)}"
+def run_name_of(run_id: UUID) -> str:
+    """The name of a run that was given none; nothing depends on its being unique. The same for every caller."""
+    chance = run_id.int & (1 << 62) - 1  # the random bits of a UUIDv7
+    chance, adjective = divmod(chance, len(_ADJECTIVES))
+    chance, noun = divmod(chance, len(_NOUNS))
+    return f"{_ADJECTIVES[adjective]}-{_NOUNS[noun]}-{chance % 1000}"
