@@ -2,7 +2,7 @@
 
     python -m bench                        short, a few minutes
     python -m bench --full                 the real measurement: results to bench/results, then docs/performance.md
-    python -m bench --only load client     some of: load, client, overload, chaos
+    python -m bench --only load client     some of: load, latency, overload, client, charts, dashboard, chaos
 
 Each bench is the command or script that a user would run, as a process; this file only knows their arguments.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 INGEST = str(Path(sys.executable).with_name("ingest"))
 WORKLOADS = ("chunk_1", "chunk_10", "chunk_100", "chunk_1000", "few_writers")
-KINDS = ("load", "latency", "overload", "client", "charts", "chaos")
+KINDS = ("load", "latency", "overload", "client", "charts", "dashboard", "chaos")
 
 
 def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
@@ -55,6 +55,14 @@ def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
             "--output",
             str(results / "charts.json"),
         ],
+        "dashboard": [
+            sys.executable,
+            "-m",
+            "bench.dashboard",
+            *(["--full"] if full else []),
+            "--output",
+            str(results / "dashboard.json"),
+        ],
         "chaos": [sys.executable, str(HERE / "chaos.py"), *rounds, "--output", str(results / "chaos.json")],
     }
 
@@ -66,7 +74,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="some of the benches")
     parser.add_argument("--results", type=Path, help="directory of the result files")
     arguments = parser.parse_args()
-    results = arguments.results or HERE / "results" / ("" if arguments.full else "local")
+    results = (arguments.results and arguments.results.resolve()) or HERE / "results" / (
+        "" if arguments.full else "local"
+    )
     for kind, command in commands(results, full=arguments.full).items():
         if kind in arguments.only and (code := run(kind, command)) != 0:
             return code
@@ -78,7 +88,7 @@ def main() -> int:
 def run(kind: str, command: Sequence[str]) -> int:
     """Run one bench; its exit code."""
     print(f"\n== {kind}: {' '.join(command)}", flush=True)
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run(command, check=False, cwd=HERE.parent).returncode
 
 
 if __name__ == "__main__":

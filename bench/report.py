@@ -53,6 +53,7 @@ def page(results: Sequence[dict[str, Any]]) -> str:
     for kind, title, body in (
         ("load", "What the service takes", load_section),
         ("client", "What a logging call costs", client_section),
+        ("dashboard", "What somebody at the dashboard waits for", dashboard_section),
         ("chaos", "Exactly once", chaos_section),
     ):
         found = [result for result in results if result["bench"] == kind]
@@ -115,6 +116,19 @@ def chaos_section(result: dict[str, Any]) -> Iterable[str]:
         ("points of calls that returned", "stored", "lost", "doubled", "wrong"),
         [[f"{total(name):,}" for name in ("expected", "stored", "lost", "doubled", "wrong")]],
     )
+
+
+def dashboard_section(result: dict[str, Any]) -> Iterable[str]:
+    """Medians in the browser, beside what is promised."""
+    settings = result["settings"]
+    yield f"{settings['runs']:,} runs; {settings['charts']} charts of {settings['chart_runs']} runs with {settings['points']:,} points each; "
+    yield f"a run with {settings['wide_keys']:,} metrics. Chromium {settings['chromium']}, {settings['screen']['width']} × {settings['screen']['height']}."
+    yield ""
+    rows = [
+        [name, f"{one['median']:,.0f}", f"{one['min']:,.0f} to {one['max']:,.0f} ({one['n']})", f"{one['limit']:,}" if one["limit"] else ""]
+        for name, one in result["figures"].items()
+    ]  # fmt: skip
+    yield from table(("measured", "median", "spread", "at most"), rows)
 
 
 def source(result: dict[str, Any]) -> Iterable[str]:
