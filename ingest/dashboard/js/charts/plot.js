@@ -81,7 +81,7 @@ export function createPlot(place, drawn, options, size) {
           now.options.onCursor(left < 0 ? null : { left, top, x: plot.posToVal(left, "x") });
         },
       ],
-      draw: [(plot) => drawMarks(plot, now.drawn)],
+      draw: [(plot) => (drawSpikes(plot, now.drawn), drawMarks(plot, now.drawn))],
     },
   };
   const plot = new uPlot(settings, data, place);
@@ -132,6 +132,27 @@ function laidOut(drawn) {
   if (!tables.length) return { data: [[]], series, bands };
   const data = tables.length === 1 ? tables[0] : uPlot.join(tables, tables.map((columns) => columns.map(() => 1)));
   return { data, series, bands };
+}
+
+/** One value that stands out of its bucket: a stroke from the bucket's least to its greatest, in the run's colour. @param {uPlot} plot @param {Drawn[]} drawn */
+function drawSpikes(plot, drawn) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.lineWidth = 1.25 * devicePixelRatio;
+  for (const { curve, colour } of drawn) {
+    ctx.strokeStyle = colour;
+    ctx.beginPath();
+    for (const i of curve.spikes ?? []) {
+      const at = plot.valToPos(curve.x[i], "x", true);
+      ctx.moveTo(at, plot.valToPos(Number(curve.low?.[i] ?? curve.y[i]), "y", true));
+      ctx.lineTo(at, plot.valToPos(Number(curve.high?.[i]), "y", true));
+    }
+    ctx.stroke();
+  }
+  ctx.restore();
 }
 
 /** Values that are not finite: a small cross on the lower edge, in the run's colour. @param {uPlot} plot @param {Drawn[]} drawn */

@@ -9,6 +9,7 @@
  * @property {(number | null)[] | null} high
  * @property {(number | null)[] | null} smooth
  * @property {number[]} marks x of values that are not finite
+ * @property {number[]} [spikes] places of buckets with a value that stands out: their band alone would be too faint to see
  * @property {ArrayLike<number>} [from] where each bucket begins and ends
  * @property {ArrayLike<number>} [to]
  */
@@ -22,7 +23,23 @@ export function curveOf(line, { smooth, band, logx, logy }) {
   const curve = { points: pointsCurve, buckets: bucketsCurve, aggregate: aggregateCurve }[line.form](line, band);
   if (smooth > 0) curve.smooth = smoothed(curve.y, smooth / 100);
   if (logy) for (const name of /** @type {const} */ (["y", "low", "high", "smooth"])) curve[name] = /** @type {any} */ (curve[name])?.map(positive) ?? null;
-  return logx ? fromPositiveX(curve) : curve;
+  const placed = logx ? fromPositiveX(curve) : curve;
+  placed.spikes = line.form === "buckets" ? spikesOf(placed) : [];
+  return placed;
+}
+
+const STANDS_OUT = 2; // times the usual distance of a bucket's extremes from its mean
+
+/** Buckets whose least or greatest value is much further from the mean than those of the others. @param {Curve} curve @returns {number[]} */
+function spikesOf({ y, low, high }) {
+  if (!low || !high) return [];
+  const reach = (/** @type {number} */ i) => (y[i] === null || high[i] === null ? 0 : Math.max(Number(high[i]) - Number(y[i]), low[i] === null ? 0 : Number(y[i]) - Number(low[i])));
+  let sum = 0;
+  for (let i = 0; i < y.length; i++) sum += reach(i);
+  const most = (STANDS_OUT * sum) / y.length;
+  const found = [];
+  for (let i = 0; i < y.length; i++) if (reach(i) > most) found.push(i);
+  return found;
 }
 
 /** @param {number | null} value */
