@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -301,7 +301,7 @@ def points_told(page: Page) -> int:
 
 def number_in(text: str) -> int:
     """Of `1,000 points in 300 buckets`."""
-    found = re.match(r"([\d,]+) points", text)
+    found = re.match(r"([\d,]+) points?\b", text)
     if found is None:
         raise Wrong(f"the legend says {text!r}")
     return int(found[1].replace(",", ""))
@@ -420,11 +420,9 @@ def main() -> int:
     if chromium is None:
         raise SystemExit("no chromium on the PATH; Debian: apt-get install chromium")
     sizes = FULL if given.full else SHORT
-    with (
-        Service(data_dir=given.data_dir, settings={"COMPACTION": "false"}) as service,
-        Api(service.url, timeout=120.0) as api,
-    ):
+    with Service(data_dir=given.data_dir, settings={"COMPACTION": "false"}) as service, ExitStack() as stack:
         place = seeded(service, sizes)
+        api = stack.enter_context(Api(service.url, timeout=120.0))  # none idles while it is seeded
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]

@@ -81,8 +81,8 @@ def seeded(service: Service, sizes: Sizes) -> Seeded:
     wide = uuid.uuid4()
     told("points", lambda: log_charts(service.url, sizes, ids))
     log_wide(api, sizes, wide)
-    told("compaction", lambda: asyncio.run(compact(service.database_url)))
     experiments = {one["name"]: int(one["experiment_id"]) for one in api.get("/api/v1/experiments?limit=1000")["experiments"]}  # fmt: skip
+    told("compaction", lambda: asyncio.run(compact(service.database_url)))
     done = Seeded(sizes, experiments["bench"], experiments["charts"], [one.hex for one in ids], wide.hex)
     note.write_text(json.dumps(asdict(done)), encoding="utf-8")
     return done
