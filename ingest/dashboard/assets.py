@@ -2,7 +2,8 @@
 
 All files lie below one address that holds the digest of them all, `/static/<digest>/…`: whatever a browser keeps for ever fits
 together, and a new release has new addresses. Modules import each other by relative paths, so no build step names anything.
-Only `index.html` knows the digest; `{{base}}` in it stands for that address. Its one inline element is the import map, which
+Only `index.html` knows the digest; `{{base}}` in it stands for that address, and `{{preload}}` for the names of all modules, which a
+browser then fetches at once instead of finding them one behind the other. Its one inline element is the import map, which
 names the vendored libraries; browsers take no import map from a file, so the policy admits this one by its hash.
 """
 
@@ -72,9 +73,16 @@ def load_dashboard() -> Dashboard:
     for path, body in sorted(found.items()):
         together.update(path.encode() + b"\0" + hashlib.sha256(body).digest())
     digest = together.hexdigest()[:16]
-    page = index.replace("{{base}}", f"/static/{digest}")
+    modules = "\n".join(
+        f'<link rel="modulepreload" href="{{{{base}}}}/{path}">' for path in sorted(found) if _is_module(path)
+    )
+    page = index.replace("{{preload}}", modules).replace("{{base}}", f"/static/{digest}")
     assets = {path: Asset.of(body, _suffix(path)) for path, body in found.items()}
     return Dashboard(digest, Asset.of(page.encode(), ".html"), _policy(page), assets)
+
+
+def _is_module(path: str) -> bool:
+    return path.endswith((".js", ".mjs")) and path != "js/theme.js"  # a script, before anything is painted
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:

@@ -113,6 +113,14 @@ function unpackColumns(value) {
 function column(bytes, dtype) {
   const own = bytes.slice().buffer; // typed arrays want their bytes aligned
   if (dtype === "<f8") return new Float64Array(own);
-  if (dtype === "<i8") return Float64Array.from(new BigInt64Array(own), Number);
+  if (dtype === "<i8") return fromInt64(own);
   throw new TypeError(`no column of ${dtype} was expected`);
+}
+
+/** By halves, as a BigInt for each number is ten times slower; exact up to 2⁵³, as a float64 is. @param {ArrayBuffer} own @returns {Float64Array} */
+function fromInt64(own) {
+  const [low, high] = [new Uint32Array(own), new Int32Array(own)]; // little-endian, as is every machine with a browser
+  const out = new Float64Array(own.byteLength / 8);
+  for (let i = 0; i < out.length; i++) out[i] = high[2 * i + 1] * 0x1_0000_0000 + low[2 * i];
+  return out;
 }

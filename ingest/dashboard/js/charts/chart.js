@@ -4,7 +4,7 @@ import { wasAborted } from "../api.js";
 import { Menu } from "../components/menu.js";
 import { Icon } from "../components/icons.js";
 import { formatCount, formatShort, formatValue } from "../format.js";
-import { fetchAggregate, fetchLines } from "./data.js";
+import { fetchAggregate, fetchLines, hurry } from "./data.js";
 import { saveCsv, savePng, saveSvg } from "./export.js";
 import { createPlot, kindOf, nearest, shownX } from "./plot.js";
 import { clippedRange, curveOf } from "./series.js";
@@ -46,9 +46,13 @@ export function Chart({ metric, runs, groups, view, change, height, versions, is
   const drawn = useMemo(() => drawnLines(lines, runs, groups, view), [lines, runs, groups, view]);
   const plot = useRef(/** @type {ReturnType<typeof createPlot> & {kind: string} | null} */ (null));
 
+  const isTurnedTo = useRef(false); // somebody zoomed in this very chart: it follows at once, with the buckets that it has
   useLayoutEffect(() => {
     if (!place.current || !width || !lines) return;
-    const options = plotOptions(view, change, drawn, tip);
+    if (!isLoading) isTurnedTo.current = false;
+    else if (plot.current && !isTurnedTo.current) return; // drawn once, when the answer is there
+    const onTurn = () => { isTurnedTo.current = true; hurry(metric); };
+    const options = plotOptions(view, change, drawn, tip, onTurn);
     const kind = kindOf(drawn, options);
     if (plot.current?.kind === kind) {
       plot.current.update(drawn, options);
@@ -58,7 +62,7 @@ export function Chart({ metric, runs, groups, view, change, height, versions, is
       plot.current = { ...createPlot(place.current, drawn, options, { width, height }), kind };
     }
     place.current.dataset.drawn = String(drawn.length); // for tests: the canvas is painted
-  }, [drawn, width, height, theme, view]);
+  }, [drawn, width, height, theme, view, isLoading]);
   useEffect(() => () => plot.current?.plot.destroy(), []);
 
   const points = drawn.reduce((sum, { curve }) => sum + curve.line.n, 0);
@@ -136,7 +140,8 @@ function useLines({ metric, runs, groups, view, width, versions }) {
   const what = JSON.stringify([metric, ids, groups?.map(({ name, runs: own }) => [name, own]), x, from, to, buckets, view.ranks && runs.map((run) => run.ranks)]);
   const known = useRef(/** @type {{what: string, versions: Record<string, number>, lines: Map<string, import("./data.js").Line[]>}} */ ({ what: "", versions: {}, lines: new Map() }));
   const news = ids.map((id) => versions[id] ?? 0).join();
-  useEffect(() => {
+  // Before the curves that are there are drawn anew for another range: the service works meanwhile.
+  useLayoutEffect(() => {
     if (!width || (view.x === "metric" && !view.xkey)) return;
     const stop = new AbortController();
     const isSame = known.current.what === what;
@@ -201,8 +206,8 @@ function drawnLines(lines, runs, groups, view) {
 
 // --- drawing ---------------------------------------------------------------------------------------------------------
 
-/** @param {ChartProps["view"]} view @param {ChartProps["change"]} change @param {import("./plot.js").Drawn[]} drawn @param {{current: HTMLDivElement | null}} tip @returns {import("./plot.js").PlotOptions} */
-function plotOptions(view, change, drawn, tip) {
+/** @param {ChartProps["view"]} view @param {ChartProps["change"]} change @param {import("./plot.js").Drawn[]} drawn @param {{current: HTMLDivElement | null}} tip @param {() => void} onTurn @returns {import("./plot.js").PlotOptions} */
+function plotOptions(view, change, drawn, tip, onTurn) {
   return {
     x: view.x,
     logx: view.logx && view.x !== "time",
@@ -212,10 +217,11 @@ function plotOptions(view, change, drawn, tip) {
     syncKey: "charts",
     onZoom: (from, to) => {
       const [low, high] = [outward(from, view.x, -1), outward(to, view.x, 1)];
+      onTurn();
       change({ from: low, to: high > low ? high : low + 1 });
     },
-    onReset: () => change({ from: null, to: null }),
-    onCursor: (at) => showTip(tip.current, drawn, at, view.x),
+    onReset: () => (onTurn(), change({ from: null, to: null })),
+    onCursor: (at) => askForTip(tip.current, () => showTip(tip.current, drawn, at, view.x)),
   };
 }
 
@@ -230,7 +236,17 @@ function wholeRange(drawn) {
   return low < high ? [low, high] : null;
 }
 
-/** What the curves are at the cursor. By hand and not by a component: it follows every move of the pointer. @param {HTMLDivElement | null} box @param {import("./plot.js").Drawn[]} drawn @param {{left: number, top: number, x: number} | null} at @param {import("./options.js").Axis} axis */
+/** @type {Map<Element, () => void>} */
+const tips = new Map();
+
+/** The tips of all linked charts, once a frame: the pointer moves more often. @param {Element | null} box @param {() => void} show */
+function askForTip(box, show) {
+  if (!box) return;
+  if (!tips.size) requestAnimationFrame(() => { const all = [...tips.values()]; tips.clear(); for (const one of all) one(); });
+  tips.set(box, show);
+}
+
+/** What the curves are at the cursor. By hand and not by a component: it follows every move of the pointer. @param {HTMLDivElement | null} box @param {import("./plot.js").Drawn[]} drawn @param {{left: number, width: number, x: number} | null} at width: of the whole chart @param {import("./options.js").Axis} axis */
 function showTip(box, drawn, at, axis) {
   if (!box) return;
   const rows = at === null ? [] : drawn.map((one) => ({ ...one, i: nearest(one.curve.x, at.x) })).filter((one) => one.i >= 0);
@@ -245,10 +261,9 @@ function showTip(box, drawn, at, axis) {
   rows.sort((a, b) => (b.curve.y[b.i] ?? -Infinity) - (a.curve.y[a.i] ?? -Infinity));
   box.replaceChildren(head, ...rows.slice(0, TOOLTIP_ROWS).map(tipRow));
   if (rows.length > TOOLTIP_ROWS) box.append(`and ${rows.length - TOOLTIP_ROWS} more`);
-  const parent = /** @type {HTMLElement} */ (box.parentElement);
-  const isRight = at.left > parent.clientWidth / 2;
+  const isRight = at.left > at.width / 2 - 52;
   box.style.left = isRight ? "" : `${at.left + 68}px`;
-  box.style.right = isRight ? `${parent.clientWidth - at.left - 40}px` : "";
+  box.style.right = isRight ? `${at.width - at.left - 40}px` : "";
 }
 
 /** @param {import("./plot.js").Drawn & {i: number}} row */

@@ -28,10 +28,20 @@ import { postForColumns } from "../api.js";
 const COLUMNS = ["x", "step", "value", "x_low", "x_high", "n", "non_finite", "sum", "min", "max", "last"];
 /** Charts of one request: the first ones are drawn while the service works on the next. */
 const MOST_KEYS = 4;
+/** Requests on their way: the service works on all at once, so with more the first answer would come with the last. */
+const MOST_ASKED = 2;
 
 /** @typedef {{question: Question, signal: AbortSignal, resolve: (lines: Line[]) => void, reject: (error: unknown) => void}} Waiting */
 /** @type {Waiting[]} */
 let waiting = [];
+/** @type {Waiting[][]} */
+let queued = [];
+let asked = 0;
+let urgent = "";
+let isHurrying = false; // the urgent request is on its way, alone
+
+/** The chart that somebody has just turned to is asked for first, and alone. @param {string} key */
+export const hurry = (key) => void (urgent = key);
 
 /**
  * The lines of one metric.
@@ -41,8 +51,10 @@ let waiting = [];
  */
 export function fetchLines(question, signal) {
   return new Promise((resolve, reject) => {
-    if (!waiting.length) queueMicrotask(send);
+    const isUrgent = question.key === urgent;
+    if (!waiting.length && !isUrgent) queueMicrotask(send);
     waiting.push({ question, signal, resolve, reject });
+    if (isUrgent) send();
   });
 }
 
@@ -51,11 +63,36 @@ function send() {
   const alike = new Map();
   for (const one of waiting) {
     const { key, ...options } = one.question;
-    const same = JSON.stringify(options);
+    const same = JSON.stringify([options, key === urgent]);
     alike.set(same, [...(alike.get(same) ?? []), one]);
   }
   waiting = [];
-  for (const group of alike.values()) for (let i = 0; i < group.length; i += MOST_KEYS) void ask(group.slice(i, i + MOST_KEYS));
+  for (const group of alike.values()) {
+    if (group[0].question.key === urgent) void alone(group);
+    else for (let i = 0; i < group.length; i += MOST_KEYS) queued.push(group.slice(i, i + MOST_KEYS));
+  }
+  urgent = "";
+  next();
+}
+
+/** @param {Waiting[]} group */
+async function alone(group) {
+  isHurrying = true;
+  await ask(group);
+  isHurrying = false;
+  next();
+}
+
+/** As many of the queued requests as may be on their way. */
+function next() {
+  while (!isHurrying && asked < MOST_ASKED && queued.length) {
+    const group = queued.shift() ?? [];
+    const wanted = group.filter(({ signal }) => !signal.aborted);
+    for (const { signal, reject } of group) if (signal.aborted) reject(signal.reason);
+    if (!wanted.length) continue;
+    asked++;
+    void ask(wanted).finally(() => (asked--, next()));
+  }
 }
 
 /** @param {Waiting[]} group of the same runs and options */

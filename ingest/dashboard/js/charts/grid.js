@@ -191,8 +191,10 @@ function useNews(live, onNews) {
   useEffect(() => {
     /** @type {Set<string>} */ const fresh = new Set();
     let timer = 0;
+    let last = 0;
     const show = () => {
       timer = 0;
+      last = performance.now();
       const ids = [...fresh];
       fresh.clear();
       setVersions((before) => ({ ...before, ...Object.fromEntries(ids.map((id) => [id, (before[id] ?? 0) + 1])) }));
@@ -200,7 +202,7 @@ function useNews(live, onNews) {
     const end = follow({ runs: live }, (news) => {
       tell.current?.(news);
       for (const one of news) fresh.add(one.run_id);
-      timer ||= window.setTimeout(show, NEWS_MS);
+      timer ||= window.setTimeout(show, Math.max(0, last + NEWS_MS - performance.now()));
     });
     return () => (end(), clearTimeout(timer));
   }, [which]);

@@ -18,7 +18,7 @@ import { faded } from "./colours.js";
  * @property {string} syncKey charts with the same one share their cursor
  * @property {(from: number, to: number) => void} onZoom
  * @property {() => void} onReset
- * @property {(at: {left: number, top: number, x: number} | null) => void} onCursor
+ * @property {(at: {left: number, width: number, x: number} | null) => void} onCursor
  *
  * @typedef {object} Drawn
  * @property {import("./series.js").Curve} curve
@@ -77,8 +77,8 @@ export function createPlot(place, drawn, options, size) {
       ],
       setCursor: [
         (plot) => {
-          const { left = -1, top = -1 } = plot.cursor;
-          now.options.onCursor(left < 0 ? null : { left, top, x: plot.posToVal(left, "x") });
+          const { left = -1 } = plot.cursor;
+          now.options.onCursor(left < 0 ? null : { left, width: plot.width, x: plot.posToVal(left, "x") });
         },
       ],
       draw: [(plot) => (drawSpikes(plot, now.drawn), drawMarks(plot, now.drawn))],

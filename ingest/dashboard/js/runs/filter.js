@@ -4,7 +4,7 @@ import { ApiError } from "../api.js";
 import { Icon } from "../components/icons.js";
 import { ATTRIBUTES, SUMMARIES, fieldOf } from "./fields.js";
 
-const SETTLED_MS = 140; // after the last key; below it every letter would be a search
+const SETTLED_MS = 90; // after the last key; of a shown filter's 300 ms, and fast writers need less between two letters
 const MOST = 12;
 const OPERATORS = ["=", "!=", "<", "<=", ">", ">=", "LIKE '%'", "ILIKE '%'", "~ ''", "IN ('')", "IS NULL", "IS NOT NULL"];
 const STATUSES = ["'RUNNING'", "'FINISHED'", "'FAILED'", "'KILLED'", "'LOST'"];
