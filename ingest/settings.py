@@ -104,6 +104,8 @@ class ServerSettings(BaseModel):
     """Whether requests need a token. Unset: only when listening off loopback. Set it behind a reverse proxy."""
     drain_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds that SIGTERM waits for requests under way and for accepted batches to be committed."""
+    mlflow_ui: bool = False
+    """Whether MLflow's own user interface is served, too, at /mlflow: that of the mlflow package installed beside the service."""
     ready_file: UserPath | None = None
     """File that receives the service's URL once it takes requests."""
 

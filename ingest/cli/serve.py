@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli.common import Config, DatabaseUrl, DataDir, load
+from ingest.cli.common import EXIT_USAGE, Config, DatabaseUrl, DataDir, fail, load
 
 
 def serve(
@@ -32,6 +32,13 @@ def serve(
         bool | None,
         typer.Option(
             "--require-token/--no-require-token", help="Whether requests need a token [off loopback only]."
+        ),
+    ] = None,
+    mlflow_ui: Annotated[
+        bool | None,
+        typer.Option(
+            "--mlflow-ui/--no-mlflow-ui",
+            help="Serve the user interface of the installed mlflow package at /mlflow [no].",
         ),
     ] = None,
     postgres_user: Annotated[
@@ -61,11 +68,19 @@ def serve(
         workers=workers,
         allowed_hosts=allowed_hosts,
         require_token=require_token,
+        mlflow_ui=mlflow_ui,
         postgres_user=postgres_user,
         log_format=log_format,
         log_level=log_level,
         ready_file=ready_file,
     )
+    if loaded.settings.mlflow_ui:
+        from ingest.mlflow.ui_build import UiMissing, find_ui_build
+
+        try:
+            find_ui_build()
+        except UiMissing as error:
+            fail(error, code=EXIT_USAGE)
     from ingest.serve import serve as run_service
 
     raise typer.Exit(run_service(loaded.settings))

@@ -28,6 +28,7 @@ from ingest.web import (
 )
 from ingest.web.edge import add_common_headers, make_edge
 from ingest.web.hosts import HostRules, own_addresses
+from ingest.web.mlflow.ui import ui_routes
 from ingest.web.routes import SERVICES, Route, RouteTable
 
 ALL_ROUTES: tuple[Route, ...] = (
@@ -60,7 +61,7 @@ def create_app(services: Services, routes: Sequence[Route] = ALL_ROUTES) -> web.
         routes: Others than the service's own; for tests of the edge.
     """
     settings = services.settings
-    table = RouteTable(routes)
+    table = RouteTable([*routes, *(ui_routes() if settings.mlflow_ui else ())])
     hosts = HostRules(allowed=settings.allowed_hosts, bound=settings.host, addresses=own_addresses())
     app = web.Application(
         middlewares=[make_edge(services, table, hosts)],

@@ -33,13 +33,13 @@ from ingest.web.mlflow.model_errors import model_error
 from ingest.web.problems import Problem, problem_of
 from ingest.write.admission import QueueFull
 
-__all__ = ["MlflowProblem", "mlflow_problem", "speaks_mlflow"]
+__all__ = ["MlflowProblem", "mlflow_error_of", "mlflow_problem", "speaks_mlflow"]
 
 _PATHS: Final = re.compile(
-    r"/(ajax-)?api/[23]\.0/|/v1/traces|/graphql|/get-artifact|/model-versions/get-artifact"
+    r"/(ajax-)?api/[234]\.0/|/v1/traces|/graphql|/get-artifact|/model-versions/get-artifact"
 )
 _GENAI: Final = re.compile(
-    r"/(ajax-)?api/[23]\.0/mlflow/(traces|assessments|scorers|datasets|webhooks|issues|gateway|label-schemas|"
+    r"/(ajax-)?api/[234]\.0/mlflow/(traces|assessments|scorers|datasets|webhooks|issues|gateway|label-schemas|"
     r"review-queues|prompt-optimization|jobs|skills|mcp|chat|prompts|genai)\b|/v1/traces|/graphql"
 )
 
@@ -78,7 +78,7 @@ class MlflowProblem(Problem):
 
 def mlflow_problem(error: BaseException, request: web.Request) -> MlflowProblem:
     """The answer for anything that was raised on the way to or in a handler of MLflow's."""
-    known = _mlflow_error(error)
+    known = mlflow_error_of(error)
     if known is not None:
         headers = {"Retry-After": f"{known.retry_after:.0f}"} if known.retry_after is not None else {}
         return MlflowProblem(
@@ -101,7 +101,8 @@ def _no_endpoint(request: web.Request) -> str:
     return f"{request.method} {request.path} is no endpoint of this service."
 
 
-def _mlflow_error(error: BaseException) -> MlflowError | None:
+def mlflow_error_of(error: BaseException) -> MlflowError | None:
+    """What MLflow would say of it; None if it is no error of a request or of the store."""
     match error:
         case MlflowError():
             return error
