@@ -2,7 +2,7 @@
 
     python -m bench                        short, a few minutes
     python -m bench --full                 the real measurement: results to bench/results, then docs/performance.md
-    python -m bench --only load client     some of: load, latency, overload, client, charts, dashboard, chaos
+    python -m bench --only load client     some of: load, latency, overload, client, clients, charts, dashboard, chaos
 
 Each bench is the command or script that a user would run, as a process; this file only knows their arguments.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 INGEST = str(Path(sys.executable).with_name("ingest"))
 WORKLOADS = ("chunk_1", "chunk_10", "chunk_100", "chunk_1000", "few_writers")
-KINDS = ("load", "latency", "overload", "client", "charts", "dashboard", "chaos")
+KINDS = ("load", "latency", "overload", "client", "clients", "charts", "dashboard", "chaos")
 
 
 def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
@@ -48,6 +48,13 @@ def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
         ],
         "overload": [*load("overload_5x"), *timed, "--output", str(results / "overload.json")],
         "client": [INGEST, "bench", "client", *calls, "--output", str(results / "client.json")],
+        "clients": [
+            sys.executable,
+            str(HERE / "compare_clients.py"),
+            *([] if full else ["--clients", "ingest", "tensorboard", "--pairs", "2"]),
+            "--output",
+            str(results / "clients.json"),
+        ],
         "charts": [
             sys.executable,
             str(HERE / "charts.py"),

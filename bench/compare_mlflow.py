@@ -1,10 +1,10 @@
 """MLflow's own server and ours, on the same PostgreSQL, in one run: the same requests of MLflow's REST API to both.
 
-    python bench/compare_mlflow.py --mlflow-python /path/to/venv/bin/python
+    python bench/compare_mlflow.py
     python bench/compare_mlflow.py --seconds 10 --points 1000000 --runs 10000 --output bench/results/compare_mlflow.json
 
-The environment holds `mlflow`, `psycopg2-binary` and `uvloop`: without uvloop each request of MLflow's server costs 40 ms
-more, which would flatter us. Both databases lie on the PostgreSQL that our service starts; the one that is not being
+MLflow is in an environment of its own, made by pip below the user's cache directory at the first run, with `uvloop`: without it each request
+of MLflow's server costs 40 ms more, which would flatter us. Both databases lie on the PostgreSQL that our service starts; the one that is not being
 measured is idle. Each scenario is run on one, then on the other.
 
     log-metric     one point a request               raw HTTP, 1, 8 and 32 connections
@@ -21,17 +21,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -40,9 +37,11 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from ingest.bench.environments import environment_with
 from ingest.bench.machine import machine_facts
 from ingest.bench.results import write_result
-from ingest.bench.service import Service, free_port
+from ingest.bench.service import Service
+from ingest.bench.stock_mlflow import PACKAGES, mlflow_server
 
 API = "/api/2.0/mlflow/"
 KEYS = 10
@@ -292,48 +291,6 @@ def search(contender: Contender, page: int) -> None:
 # --- the run -----------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def mlflow_server(python: Path, service: Service, scratch: Path) -> Iterator[Contender]:
-    """MLflow's own server, on a database of its own beside ours."""
-    admin = service.database_url
-    database = admin.replace("/ingest?", "/mlflow?")
-    assert database != admin, admin
-    asyncio.run(_create_database(admin))
-    uri = database.replace("postgresql:", "postgresql+psycopg2:")
-    port = free_port()
-    environment = {**os.environ, "MLFLOW_TELEMETRY_DISABLED": "1", "DO_NOT_TRACK": "1"}
-    with (scratch / "mlflow.log").open("wb") as log:
-        server = subprocess.Popen(
-            [python, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port),
-             "--workers", "1", "--artifacts-destination", str(scratch / "artifacts")],
-            stdout=log, stderr=log, env=environment, start_new_session=True,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(url, server, scratch / "mlflow.log")
-        yield Contender("MLflow's server", url, database, "SELECT count(*) FROM metrics")
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
-
-
-async def _create_database(admin: str) -> None:
-    connection = await asyncpg.connect(admin)
-    await connection.execute("CREATE DATABASE mlflow")
-    await connection.close()
-
-
-def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url + "/health", timeout=2):
-            return
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"MLflow's server did not start:\n{log.read_text()[-2000:]}")
-        time.sleep(0.3)
-
-
 def compare(arguments: argparse.Namespace, ours: Contender, theirs: Contender) -> None:
     """Every scenario on one, then on the other."""
     both = (ours, theirs)
@@ -360,7 +317,7 @@ def main() -> int:
     """Compare, count, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument(
-        "--mlflow-python", type=Path, required=True, help="of an environment with mlflow, psycopg2, uvloop"
+        "--mlflow-python", type=Path, help="of another environment with mlflow, psycopg2 and uvloop"
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
     parser.add_argument("--repeat", type=int, default=3, help="times that each load runs on each, in turn")
@@ -369,10 +326,14 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10_000, help="that are searched")
     parser.add_argument("--output", type=Path, help="file that receives the result as JSON")
     arguments = parser.parse_args()
+    arguments.mlflow_python = arguments.mlflow_python or environment_with("mlflow", PACKAGES)
     with tempfile.TemporaryDirectory() as scratch, Service() as service:
         count = "SELECT count(*) FROM ingest.metrics"
         ours = Contender("ingest", service.url, service.database_url, count)
-        with mlflow_server(arguments.mlflow_python, service, Path(scratch)) as theirs:
+        with mlflow_server(arguments.mlflow_python, service, Path(scratch)) as stock:
+            theirs = Contender(
+                "MLflow's server", stock.url, stock.database_url, "SELECT count(*) FROM metrics"
+            )
             compare(arguments, ours, theirs)
             for contender in (ours, theirs):
                 stored = contender.sql(contender.count_sql)

@@ -54,6 +54,8 @@ def page(results: Sequence[dict[str, Any]]) -> str:
         ("load", "What the service takes", load_section),
         ("client", "What a logging call costs", client_section),
         ("dashboard", "What somebody at the dashboard waits for", dashboard_section),
+        ("clients", "Beside other clients", clients_section),
+        ("compare_mlflow", "Beside MLflow's server", mlflow_section),
         ("chaos", "Exactly once", chaos_section),
     ):
         found = [result for result in results if result["bench"] == kind]
@@ -97,6 +99,44 @@ def client_section(result: dict[str, Any]) -> Iterable[str]:
     yield f"Reading the clock ({calls[0]['clock_overhead_ns']:.0f} ns) is taken off."
     if (steps := result["figures"].get("steps")) is not None:
         yield step_text(steps)
+
+
+def clients_section(result: dict[str, Any]) -> Iterable[str]:
+    """What logging costs a training step with each client, and what SIGKILL takes."""
+    figures = result["figures"]
+    rows = []
+    for line in figures["clients"]:
+        ratio, tail, killed = line["ratio_of_medians"], line["ratio_of_p99"], line["killed"]
+        rows.append(
+            (
+                f"{line['client']} {line['version']}",
+                f"{ratio['median']:.4f} ({ratio['min']:.4f} to {ratio['max']:.4f})",
+                f"{tail['median']:.3f} ({tail['min']:.3f} to {tail['max']:.3f})",
+                f"{line['call']['median_ns'] / 1e3:,.1f} µs",
+                f"{line['call']['p99_ns'] / 1e3:,.1f} µs",
+                f"{killed['lost']:,} of {killed['returned']:,}",
+            )
+        )
+    yield (
+        f"{figures['metrics']} metrics after each training step of about {figures['step_ms']:.0f} ms: the step's time with logging as a multiple "
+        f"of that without, in {figures['pairs']} alternated pairs of blocks of {figures['block_steps']} steps (median, extremes); what the "
+        "logging itself takes of a step; and the points lost by SIGKILL of the training process, of those whose calls had returned."
+    )
+    yield ""
+    yield from table(
+        ("client", "step, median ×", "step, p99 ×", "logging a step", "p99", "lost by SIGKILL"), rows
+    )
+
+
+def mlflow_section(result: dict[str, Any]) -> Iterable[str]:
+    """The same requests to both servers."""
+    rows = [
+        (name, f"{row['ingest']:,.1f}", f"{row['mlflow']:,.1f}", f"{row['ratio']:,.1f} ×")
+        for name, row in result["figures"].items()
+    ]
+    yield "The same requests of MLflow's REST API to both, on one PostgreSQL, one after the other; medians. Ratios are of speed."
+    yield ""
+    yield from table(("scenario", "ingest", "MLflow's server", "ratio"), rows)
 
 
 def chaos_section(result: dict[str, Any]) -> Iterable[str]:
