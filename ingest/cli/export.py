@@ -71,8 +71,8 @@ def export(
         return
     rate = done.points / done.seconds if done.seconds else 0.0
     print(
-        f"exported {done.experiments:,} experiments, {done.runs:,} runs, {done.points:,} points and {done.artifacts:,} "
-        f"artifacts to {done.target}: {done.size_bytes:,} bytes in {done.seconds:.1f} s ({rate:,.0f} points/s)"
+        f"exported {done.experiments:,} experiments, {done.runs:,} runs, {done.points:,} points, {done.models:,} models and "
+        f"{done.artifacts:,} artifacts to {done.target}: {done.size_bytes:,} bytes in {done.seconds:.1f} s ({rate:,.0f} points/s)"
     )
 
 

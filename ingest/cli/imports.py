@@ -63,7 +63,7 @@ def from_export(
     else:
         rate = done.points / done.seconds if done.seconds else 0.0
         print(
-            f"imported {done.runs:,} runs, {done.points:,} points and {done.artifacts:,} artifacts in {done.seconds:.1f} s "
+            f"imported {done.runs:,} runs, {done.points:,} points, {done.models:,} models and {done.artifacts:,} artifacts in {done.seconds:.1f} s "
             f"({rate:,.0f} points/s); {done.same:,} runs were there already"
         )
     if done.different:

@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 import orjson
 
+from ingest.transfer.layout import Table
 from ingest.transfer.points import PointSlice
 
 __all__ = ["RunDigest"]
@@ -33,11 +34,12 @@ class RunDigest:
         self._series_points = 0
         self._columns = [_hasher() for _ in range(3)]
 
-    def add_rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The run's rows of one table, in order."""
+    def add_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The run's rows of one table, in order; of their columns those that the table has."""
+        names = [name for name in table.column_names if name not in _LOCAL]
         for row in rows:
-            cells = [_plain(value) for name, value in row.items() if name not in _LOCAL]
-            self._total.update(orjson.dumps([table, *cells], option=orjson.OPT_APPEND_NEWLINE))
+            cells = [_plain(row[name]) for name in names]
+            self._total.update(orjson.dumps([table.name, *cells], option=orjson.OPT_APPEND_NEWLINE))
 
     def add_points(self, piece: PointSlice) -> None:
         """The next slice of points; a series may go on from the slice before."""

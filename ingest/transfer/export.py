@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -21,7 +21,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from ingest.artifacts.paths import run_prefix
+from ingest.artifacts.paths import model_prefix, run_prefix
 from ingest.artifacts.store import Store
 from ingest.store.connections import connect_exporter
 from ingest.store.errors import DATABASE_ERRORS, translated
@@ -34,6 +34,9 @@ from ingest.transfer.layout import (
     EXPERIMENT_TABLES,
     FORMAT,
     MANIFEST,
+    MODEL_ARTIFACTS,
+    MODEL_TABLES,
+    REGISTRY_TABLES,
     RUN_TABLES,
     VERSION,
     FileFormat,
@@ -46,7 +49,7 @@ __all__ = ["Exported", "Selection", "export", "run_digest"]
 
 _SQL: Final = load_queries("transfer")
 RUNS_AT_A_TIME: Final = 500
-"""Whose params, tags and writers are read by one query each."""
+"""Whose params, tags and writers are read by one query each; so of logged models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,11 @@ class Exported:
     experiments: int = 0
     runs: int = 0
     points: int = 0
+    models: int = 0
+    """Logged models."""
+    registered_models: int = 0
     artifacts: int = 0
+    """Files of runs and of logged models."""
     size_bytes: int = 0
     seconds: float = 0.0
 
@@ -151,6 +158,7 @@ async def _write_all(
     writing = _Writing(connection, root, file_format, artifacts)
     try:
         await writing.write_experiments(experiment_ids)
+        await writing.write_models(selection, experiment_ids, run_ids)
         for begin in range(0, len(run_ids), RUNS_AT_A_TIME):
             await writing.write_runs(run_ids[begin : begin + RUNS_AT_A_TIME])
         facts = writing.files.close()
@@ -195,9 +203,34 @@ class _Writing:
             self.files.add(table, rows)
             if table.name == "experiments":
                 self._names = {row["experiment_id"]: row["name"] for row in rows}
-        for table in (*RUN_TABLES, DIGESTS, ARTIFACTS):
+        for table in (*MODEL_TABLES, *REGISTRY_TABLES, *RUN_TABLES, DIGESTS, ARTIFACTS, MODEL_ARTIFACTS):
             self.files.add(table, ())  # there as a file though it may stay empty
         self.done.experiments = len(experiment_ids)
+
+    async def write_models(
+        self, selection: Selection, experiment_ids: Sequence[int], run_ids: Sequence[UUID]
+    ) -> None:
+        """Logged models with their files, and what is registered of them and of the runs."""
+        hexes = [run_id.hex for run_id in run_ids]
+        made_by = hexes if selection.run_ids is not None else None
+        found = await self._connection.fetch(_SQL["model_ids"], experiment_ids, made_by)
+        model_ids = [row["model_id"] for row in found]
+        for begin in range(0, len(model_ids), RUNS_AT_A_TIME):
+            some = model_ids[begin : begin + RUNS_AT_A_TIME]
+            for table in MODEL_TABLES:
+                rows = await self._connection.fetch(_SQL[table.query], some)
+                self.files.add(table, rows)
+                if table.name == "logged_models" and self._artifacts is not None:
+                    for row in rows:
+                        await self._copy_model(self._artifacts, row["experiment_id"], row["model_id"])
+        self.done.models = len(model_ids)
+        is_all = selection.run_ids is None and selection.experiment_ids is None
+        for table in REGISTRY_TABLES:
+            chosen = (None, None) if is_all else (hexes, model_ids)
+            rows = await self._connection.fetch(_SQL[table.query], *chosen)
+            self.files.add(table, rows)
+            if table.name == "registered_models":
+                self.done.registered_models = len(rows)
 
     async def write_runs(self, run_ids: Sequence[UUID]) -> None:
         by_run: dict[str, dict[UUID, list[Any]]] = {}
@@ -213,8 +246,8 @@ class _Writing:
     async def _write_run(self, run_id: UUID, own: Mapping[str, list[Any]]) -> None:
         experiment_id = own["runs"][0]["experiment_id"]
         digest = RunDigest(self._names[experiment_id])
-        for name, rows in own.items():
-            digest.add_rows(name, rows)
+        for table in RUN_TABLES:
+            digest.add_rows(table, own[table.name])
         writers = {w["writer_id"]: (w["rank"], w["attempt"]) for w in own["writers"]}
         async for piece in points_of_run(self._connection, run_id):
             digest.add_points(piece)
@@ -227,10 +260,20 @@ class _Writing:
         self.done.points += digest.points
 
     async def _copy_artifacts(self, store: Store, run_id: UUID, experiment_id: int) -> None:
-        prefix = run_prefix(experiment_id, run_id)
+        place = self.files.root / "artifacts" / run_id.hex
+        async for facts in self._copy_files(store, run_prefix(experiment_id, run_id), place):
+            self.files.add(ARTIFACTS, [{"run_id": run_id, **facts}])
+
+    async def _copy_model(self, store: Store, experiment_id: int, model_id: str) -> None:
+        place = self.files.root / "model_artifacts" / model_id
+        async for facts in self._copy_files(store, model_prefix(experiment_id, model_id), place):
+            self.files.add(MODEL_ARTIFACTS, [{"model_id": model_id, **facts}])
+
+    async def _copy_files(self, store: Store, prefix: str, place: Path) -> AsyncIterator[dict[str, Any]]:
+        """Copy all files below a prefix to a place; path, size and hash of each."""
         async for entry in store.walk(prefix):
             relative = entry.path.removeprefix(prefix).lstrip("/")
-            target = self.files.root / "artifacts" / run_id.hex / relative
+            target = place / relative
             target.parent.mkdir(parents=True, exist_ok=True)
             digest, size_bytes = hashlib.sha256(), 0
             async with store.open(entry.path) as reader:
@@ -239,17 +282,18 @@ class _Writing:
                         file.write(chunk)
                         digest.update(chunk)
                         size_bytes += len(chunk)
-            row = {"run_id": run_id, "path": relative, "size_bytes": size_bytes, "sha256": digest.hexdigest()}
-            self.files.add(ARTIFACTS, [row])
+            yield {"path": relative, "size_bytes": size_bytes, "sha256": digest.hexdigest()}
             self.done.artifacts += 1
             self.done.size_bytes += size_bytes
 
 
-async def run_digest(connection: Any, run_id: UUID, experiment: str) -> RunDigest:
-    """The digest of a run as it is stored, inside the caller's snapshot."""
+async def run_digest(
+    connection: Any, run_id: UUID, experiment: str, tables: Sequence[Table] = RUN_TABLES
+) -> RunDigest:
+    """The digest of a run as it is stored, inside the caller's snapshot. tables: as the version of an export has them."""
     digest = RunDigest(experiment)
-    for table in RUN_TABLES:
-        digest.add_rows(table.name, await connection.fetch(_SQL[table.query], [run_id]))
+    for table in tables:
+        digest.add_rows(table, await connection.fetch(_SQL[table.query], [run_id]))
     async for piece in points_of_run(connection, run_id):
         digest.add_points(piece)
     return digest
@@ -270,7 +314,7 @@ def _write_manifest(
         "counts": {
             name: value
             for name, value in asdict(done).items()
-            if name in {"experiments", "runs", "points", "artifacts"}
+            if name not in {"target", "size_bytes", "seconds"}
         },
         "files": [asdict(fact) for fact in sorted(facts, key=lambda fact: fact.path)],
     }

@@ -245,17 +245,17 @@ class PointWriter:
 
 
 class RowSource:
-    """A table's file, read from front to back: `take` gives the rows of one run and expects the runs in order."""
+    """A table's file, read from front to back: `take` gives the rows of one run, or one model, and expects them in order."""
 
     def __init__(self, root: Path, table: Table) -> None:
         self._table = table
         self._rows = self._read(root / f"{table.name}.parquet")
         self._next = next(self._rows, None)
 
-    def take(self, run_id: str) -> list[dict[str, Any]]:
-        """The rows of this run."""
+    def take(self, owner: str, column: str = "run_id") -> list[dict[str, Any]]:
+        """The rows of this run, or of what another column names."""
         found: list[dict[str, Any]] = []
-        while self._next is not None and self._next["run_id"] == run_id:
+        while self._next is not None and self._next[column] == owner:
             found.append(self._next)
             self._next = next(self._rows, None)
         return found

@@ -11,7 +11,7 @@ chunks of an import have numbers below those of any batch.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,6 @@ import orjson
 
 from ingest.artifacts.library import Artifacts
 from ingest.artifacts.paths import run_prefix
-from ingest.artifacts.store import CHUNK_BYTES
 from ingest.store.connections import connect_writer
 from ingest.store.errors import DATABASE_ERRORS, translated
 from ingest.store.storing import prepare_points, store_points
@@ -36,7 +35,9 @@ from ingest.transfer.layout import (
     MANIFEST,
     RUN_TABLES,
     VERSION,
+    tables_at,
 )
+from ingest.transfer.load_models import ModelLoader, put_files
 from ingest.transfer.points import PointSlice
 from ingest_schema.sql import load_queries
 from ingest_schema.wire import Batch, pack_column
@@ -44,6 +45,7 @@ from ingest_schema.wire import Batch, pack_column
 __all__ = ["Imported", "load"]
 
 _SQL: Final = load_queries("transfer")
+_WRITER_COLUMNS: Final = next(table for table in RUN_TABLES if table.name == "writers").column_names
 _FIRST_SEQ: Final = -(2**40)
 """Of the chunks of an import: below 1, the number of a writer's first batch."""
 
@@ -54,6 +56,9 @@ class Imported:
 
     runs: int = 0
     points: int = 0
+    models: int = 0
+    """Logged models that were not there. Those that are stay as they are, and so do versions of registered models."""
+    model_versions: int = 0
     artifacts: int = 0
     same: int = 0
     """Runs that were there already, with the same content."""
@@ -81,7 +86,8 @@ async def load(
         _check_files(source, manifest)
     connection = await connect_writer(url)
     try:
-        loading = _Loading(connection, source, artifacts if manifest["has_artifacts"] else None)
+        store = artifacts if manifest["has_artifacts"] else None
+        loading = _Loading(connection, source, store, manifest["version"])
         await loading.load_all()
     except DATABASE_ERRORS as error:
         raise translated(error) from error
@@ -105,9 +111,9 @@ def read_manifest(source: Path) -> dict[str, Any]:
         raise BadExport(f"{source / MANIFEST} is no JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BadExport(f"{source / MANIFEST} is not that of an export")
-    if manifest.get("version") != VERSION:
+    if manifest.get("version") not in range(1, VERSION + 1):
         raise BadExport(
-            f"{source} has version {manifest.get('version')!r} of the format, this release reads {VERSION}; "
+            f"{source} has version {manifest.get('version')!r} of the format, this release reads 1 to {VERSION}; "
             "import it with the release that made it, or a newer one"
         )
     if manifest.get("file_format") != "parquet":
@@ -129,8 +135,10 @@ def _check_files(source: Path, manifest: Mapping[str, Any]) -> None:
 class _Loading:
     """One import under way."""
 
-    def __init__(self, connection: Any, source: Path, artifacts: Artifacts | None) -> None:
+    def __init__(self, connection: Any, source: Path, artifacts: Artifacts | None, version: int) -> None:
         self.done = Imported()
+        self._version = version
+        self._run_tables = tables_at(version, RUN_TABLES)
         self._connection = connection
         self._source = source
         self._artifacts = artifacts
@@ -139,7 +147,9 @@ class _Loading:
 
     async def load_all(self) -> None:
         await self._load_experiments()
-        sources = {table.name: RowSource(self._source, table) for table in (*RUN_TABLES, DIGESTS, ARTIFACTS)}
+        await self._load_models()
+        tables = (*self._run_tables, DIGESTS, ARTIFACTS)
+        sources = {table.name: RowSource(self._source, table) for table in tables}
         points = PointSource(self._source)
         for run in sources.pop("runs").all():
             own = {name: source.take(run["run_id"]) for name, source in sources.items()}
@@ -148,8 +158,10 @@ class _Loading:
             raise BadExport("the points are not in the order of the runs")
 
     async def _load_experiments(self) -> None:
-        experiments, tags, datasets = (RowSource(self._source, table) for table in EXPERIMENT_TABLES)
+        tables = tables_at(self._version, EXPERIMENT_TABLES)
+        experiments, tags, *others = (RowSource(self._source, table) for table in tables)
         async with self._connection.transaction():
+            await self._connection.execute(_SQL["skip_experiment_ids"])
             for row in experiments.all():
                 self._experiments[row["experiment_id"]] = await self._experiment(row), row["name"]
             await self._connection.execute(_SQL["skip_experiment_ids"])
@@ -158,10 +170,21 @@ class _Loading:
                 await self._connection.execute(
                     _SQL["import_experiment_tags"], number, [row["key"]], [row["value"]]
                 )
-            for row in datasets.all():
-                number, _ = self._experiments[row["experiment_id"]]
-                rest = [value for name, value in row.items() if name != "experiment_id"]
-                await self._connection.execute(_SQL["import_datasets"], number, *rest)
+            for table, source in zip(tables[2:], others, strict=True):  # data sets, rules
+                for row in source.all():
+                    number, _ = self._experiments[row["experiment_id"]]
+                    rest = [value for name, value in row.items() if name != "experiment_id"]
+                    await self._connection.execute(_SQL[f"import_{table.name}"], number, *rest)
+
+    async def _load_models(self) -> None:
+        if self._version < 2:
+            return
+        numbers = {there: here for there, (here, _) in self._experiments.items()}
+        loader = ModelLoader(self._connection, self._source, self._artifacts, numbers)
+        await loader.load_models()
+        await loader.load_registry()
+        self.done.models, self.done.model_versions = loader.models, loader.versions
+        self.done.artifacts += loader.files
 
     async def _experiment(self, row: Mapping[str, Any]) -> int:
         """The number here of an experiment of the export, which is made if there is none of its name."""
@@ -192,6 +215,7 @@ class _Loading:
                 if is_new:
                     await self._insert_rows(own, run_id)
                     await self._insert_points(run_id, points, own["digests"])
+                    await self._restore_thinned(run_id, own.get("thinned_series", ()))
         if not is_new:
             for _ in points:
                 pass
@@ -202,6 +226,7 @@ class _Loading:
         made = await self._connection.fetchval(
             _SQL["import_run"], run_id, experiment_id, run["name"], run["user_name"], run["status"],
             run["lifecycle"], UUID(hex=parent) if parent else None, run["start_time_ms"], run["end_time_ms"],
+            run.get("thinned_at_us"),
         )  # fmt: skip
         return made is not None
 
@@ -212,12 +237,13 @@ class _Loading:
         await self._copy("run_models", ("run_id", "direction", "model_id", "step"), run_id, own["run_models"])
         writers = own["writers"]
         if writers:
-            names = [name for name in writers[0] if name not in {"run_id", "writer_id"}]
+            names = [name for name in _WRITER_COLUMNS if name not in {"run_id", "writer_id"}]
             await self._connection.execute(
                 _SQL["import_writers"],
                 run_id,
                 [UUID(hex=writer["writer_id"]) for writer in writers],
-                *([writer[name] for writer in writers] for name in names),
+                *([writer.get(name) for writer in writers] for name in names),
+                own["runs"][0].get("thinned_at_us"),
             )
 
     async def _copy(
@@ -244,23 +270,21 @@ class _Loading:
         self.done.runs += 1
         self.done.points += stored
 
+    async def _restore_thinned(self, run_id: UUID, rows: Sequence[Mapping[str, Any]]) -> None:
+        """What a thinned run's metrics were before, which its points don't say any more."""
+        for row in rows:
+            rest = [value for name, value in row.items() if name != "run_id"]
+            await self._connection.execute(_SQL["import_thinned_series"], run_id, *rest)
+
     async def _put_artifacts(self, files: list[dict[str, Any]], run_id: UUID, experiment_id: int) -> None:
         if self._artifacts is None:
             return
-        root = (self._source / "artifacts" / run_id.hex).resolve()
-        for file in files:
-            local = (root / file["path"]).resolve()
-            if not local.is_relative_to(root):
-                raise BadExport(f"the artifact {file['path']!r} of run {run_id.hex} lies outside the export")
-            path = f"{run_prefix(experiment_id, run_id)}/{file['path']}"
-            await self._artifacts.receive(
-                path, _chunks_of(local), sha256=file["sha256"], size_bytes=file["size_bytes"]
-            )
-            self.done.artifacts += 1
+        root, prefix = self._source / "artifacts" / run_id.hex, run_prefix(experiment_id, run_id)
+        self.done.artifacts += await put_files(self._artifacts, files, root, prefix)
 
     async def _compare(self, own: Mapping[str, list[dict[str, Any]]], run_id: UUID, experiment: str) -> None:
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
-            found = await run_digest(self._connection, run_id, experiment)
+            found = await run_digest(self._connection, run_id, experiment, self._run_tables)
         if own["digests"] and found.hexdigest() == own["digests"][0]["blake2b"]:
             self.done.same += 1
         else:
@@ -290,9 +314,3 @@ def _as_batches(run_id: UUID, piece: PointSlice, seq: int) -> list[Batch]:
             )
         )
     return batches
-
-
-async def _chunks_of(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk

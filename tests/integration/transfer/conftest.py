@@ -54,7 +54,10 @@ class World:
 
     def empty(self) -> None:
         """Both databases as they were made."""
-        tables = "runs, params, tags, writers, metric_chunks, packed_chunks, series, run_datasets, run_models, datasets"
+        tables = (
+            "runs, params, tags, writers, metric_chunks, packed_chunks, series, run_datasets, run_models, datasets, registered_models, "
+            "model_versions, model_aliases, logged_models, logged_model_metrics, retention_rules"
+        )
         for url in (self.source, self.target):
             self.execute(url, f"TRUNCATE {tables}", "DELETE FROM experiments WHERE experiment_id <> 0")
 

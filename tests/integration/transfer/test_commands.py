@@ -47,7 +47,7 @@ def test_an_experiment_moves_with_its_artifacts(
     command("export", str(out), *source, code=1)  # it is there already
 
     command("migrate", "--database-url", empty_database_url)
-    assert "imported 1 runs, 1 points and 1 artifacts" in command("import", str(out), *target)
+    assert "imported 1 runs, 1 points, 0 models and 1 artifacts" in command("import", str(out), *target)
     assert "1 runs were there already" in command("import", "export", str(out), *target)
     (file,) = [path for path in second_root.rglob("*") if path.is_file()]
     assert (file.name, file.read_text()) == ("läuft.txt", "hello")
