@@ -370,8 +370,9 @@ class Gone:
         return len(found)
 
     async def vacuum(self) -> None:
-        """Make the space of what went free for new points at once, rather than when autovacuum comes by."""
+        """Make the space of what went free for new points at once, rather than when autovacuum comes by. Holds up no batch."""
         try:
+            await self._connection.fetch(_SQL["gentle"])
             await self._connection.execute(_SQL["vacuum"], timeout=3600)
         except DATABASE_ERRORS as error:
             raise translated(error) from error

@@ -214,6 +214,12 @@ UPDATE gone_experiments SET is_done = true WHERE experiment_id = $1;
 -- Of searches, whose runs have all left. At most $1.
 SELECT segment_id FROM search_segments WHERE runs = 0 ORDER BY segment_id LIMIT $1;
 
+-- name: gentle
+-- Of this session's VACUUM: it rests after each 80 MB/s or so of pages that it changes, as autovacuum does, since what it writes to
+-- the log stands before the commits of batches.
+SELECT set_config('vacuum_cost_delay', '2ms', false), set_config('vacuum_cost_limit', '400', false);
+
 -- name: vacuum
--- Makes the space of what was deleted free for new points at once.
-VACUUM metric_chunks, packed_chunks, series;
+-- Makes the space of what was deleted free for new points at once. It cuts no file: for that it would lock the table against every
+-- batch, until all that was logged so far is on the disk.
+VACUUM (TRUNCATE false) metric_chunks, packed_chunks, series;
