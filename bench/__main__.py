@@ -2,7 +2,7 @@
 
     python -m bench                        short, a few minutes
     python -m bench --full                 the real measurement: results to bench/results, then docs/performance.md
-    python -m bench --only load client     some of: load, latency, overload, client, clients, charts, dashboard, chaos
+    python -m bench --only load client     some of: load, latency, overload, client, clients, charts, search, housekeeping, transfer, dashboard, chaos
 
 Each bench is the command or script that a user would run, as a process; this file only knows their arguments.
 """
@@ -18,7 +18,19 @@ from pathlib import Path
 HERE = Path(__file__).parent
 INGEST = str(Path(sys.executable).with_name("ingest"))
 WORKLOADS = ("chunk_1", "chunk_10", "chunk_100", "chunk_1000", "few_writers")
-KINDS = ("load", "latency", "overload", "client", "clients", "charts", "dashboard", "chaos")
+KINDS = (
+    "load",
+    "latency",
+    "overload",
+    "client",
+    "clients",
+    "charts",
+    "search",
+    "housekeeping",
+    "transfer",
+    "dashboard",
+    "chaos",
+)
 
 
 def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
@@ -61,6 +73,27 @@ def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
             *(["--full"] if full else []),
             "--output",
             str(results / "charts.json"),
+        ],
+        "search": [
+            sys.executable,
+            str(HERE / "search.py"),
+            *([] if full else ["--runs", "10000", "--repeats", "5", "--skip-open"]),
+            "--out",
+            str(results / "search.json"),
+        ],
+        "housekeeping": [
+            sys.executable,
+            str(HERE / "housekeeping.py"),
+            *([] if full else ["--points", "1000000", "--rounds", "1", "--quiet-seconds", "2"]),
+            "--output",
+            str(results / "housekeeping.json"),
+        ],
+        "transfer": [
+            sys.executable,
+            str(HERE / "transfer.py"),
+            *([] if full else ["--points", "1000000"]),
+            "--output",
+            str(results / "transfer.json"),
         ],
         "dashboard": [
             sys.executable,

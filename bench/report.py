@@ -15,6 +15,7 @@ from typing import Any
 
 from ingest.bench.results import read_results
 from ingest.bench.tables import CALL_COLUMNS, LOAD_COLUMNS, call_row, load_row, step_text
+from ingest.bench.timing import duration_text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -53,6 +54,10 @@ def page(results: Sequence[dict[str, Any]]) -> str:
     for kind, title, body in (
         ("load", "What the service takes", load_section),
         ("client", "What a logging call costs", client_section),
+        ("charts", "Charts of long series", charts_section),
+        ("search", "Search over many runs", search_section),
+        ("housekeeping", "Compaction, and deleting for good", housekeeping_section),
+        ("transfer", "Export and import", transfer_section),
         ("dashboard", "What somebody at the dashboard waits for", dashboard_section),
         ("clients", "Beside other clients", clients_section),
         ("compare_mlflow", "Beside MLflow's server", mlflow_section),
@@ -156,6 +161,86 @@ def chaos_section(result: dict[str, Any]) -> Iterable[str]:
         ("points of calls that returned", "stored", "lost", "doubled", "wrong"),
         [[f"{total(name):,}" for name in ("expected", "stored", "lost", "doubled", "wrong")]],
     )
+
+
+def charts_section(result: dict[str, Any]) -> Iterable[str]:
+    """Service time of charts, fresh and compacted, and what readers cost the writers."""
+    series = result["figures"].get("series", ())
+    if series:
+        rows = [
+            [f"{one['points']:,}", f"{one['chunk_points']:,}", state.replace("_", " "), name, figures["told"],
+             duration_text(figures["service"]["median_ns"]), duration_text(figures["service"]["p99_ns"])]
+            for one in series for state in ("as_they_came", "compacted") for name, figures in one[state].items()
+        ]  # fmt: skip
+        yield from table(("points", "in flushes of", "state", "range", "answer", "service p50", "p99"), rows)
+        yield ""
+        yield "Every bucket was compared with the points. A spike of one sample and one NaN were in every one of "
+        yield f"{sum(one['zoom_levels_with_spike_and_nan'] for one in series)} answers, at every zoom level with 10, 300 and 2,000 buckets."
+    if (storm := result["figures"].get("storm")) is not None:
+        alone, crowd = storm["alone"], storm["storm"]
+        yield ""
+        yield f"100 batches a second with {storm['readers']} chart readers ({storm['charts_per_s']:.0f} charts/s), and without, in turn: acknowledged after "
+        yield f"p50 {duration_text(crowd['median_ns'])} and p99 {duration_text(crowd['p99_ns'])}, without {duration_text(alone['median_ns'])} and "
+        yield f"{duration_text(alone['p99_ns'])}; p99 is {storm['p99_ratio']:.2f} times as long (promised: at most 2)."
+
+
+def search_section(result: dict[str, Any]) -> Iterable[str]:
+    """Pages and counts."""
+    settings, sealing = result["settings"], result["figures"]["sealing"]
+    yield f"{settings['runs']:,} runs with {settings['params']} params and {settings['metrics']} metrics each; sealed at {sealing['runs_per_s']:,.0f} runs/s. "
+    yield "Ids and counts of every answer were compared with brute force."
+    yield ""
+    rows = []
+    for figure in result["figures"]["questions"]:
+        count = figure.get("page_of_1_and_count")
+        page = figure["page"]
+        rows.append([
+            figure["question"], figure.get("runs", ""), duration_text(page["median_ns"]), duration_text(page["p99_ns"]),
+            duration_text(count["median_ns"]) if count else "",
+        ])  # fmt: skip
+    yield from table(("question", "runs", "page of 100, p50", "p99", "page of 1 and count, p50"), rows)
+
+
+def housekeeping_section(result: dict[str, Any]) -> Iterable[str]:
+    """Bytes a point, and what gc does to a writer beside it."""
+    settings, figures = result["settings"], result["figures"]
+    packed = figures["compacted"]
+    yield f"{settings['rounds']} runs of {settings['points']:,} points, deleted one after the other beside a writer of a small batch every 10 ms; "
+    yield f"load of the machine before: {settings['load_before']}. Compaction: {packed['compaction_points_per_second']:,} points/s, "
+    yield f"{packed['bytes_per_point_before']} bytes a point on disk before and {packed['bytes_per_point_after']} after (promised: at most 14)."
+    yield ""
+    rows = []
+    for name, one in figures.items():
+        without, during = one["batches_without_gc"], one["batches_during_gc"]
+        rows.append([
+            name.replace("_", " "), ", ".join(f"{seconds:.1f} s" for seconds in one["gc_seconds"]), f"{one['gc_memory_bytes'] / 2**20:.0f} MiB",
+            f"{one['longest_wait_for_gc_ms']} ms", f"{during['p50_ms']}, {during['p99_ms']}, {during['max_ms']} ms ({during['batches']})",
+            f"{without['p50_ms']}, {without['p99_ms']}, {without['max_ms']} ms ({without['batches']})",
+        ])  # fmt: skip
+    columns = (
+        "points",
+        "gc of each",
+        "its memory",
+        "longest wait for its locks",
+        "batches meanwhile: p50, p99, max",
+        "without gc, in turn",
+    )
+    yield from table(columns, rows)
+    yield ""
+    yield "Promised: 64 MiB, and no batch held up for more than 100 ms by gc."
+
+
+def transfer_section(result: dict[str, Any]) -> Iterable[str]:
+    """Rates, and memory."""
+    settings = result["settings"]
+    yield f"One run of {settings['metrics']} metrics, {settings['points']:,} points in chunks of {settings['chunk_points']}. The exports were the same files before and "
+    yield "after compaction, and from the database that the first was imported into."
+    yield ""
+    rows = [
+        [name, f"{one['points_per_s']:,}", f"{one['points_per_cpu_s']:,}", f"{one['peak_mib']} MiB"]
+        for name, one in result["figures"].items()
+    ]
+    yield from table(("command", "points/s", "per CPU second of the command", "its memory"), rows)
 
 
 def dashboard_section(result: dict[str, Any]) -> Iterable[str]:
