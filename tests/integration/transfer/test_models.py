@@ -26,7 +26,7 @@ TABLES = (
 
 def fill(world: World) -> list[Batch]:
     """Three runs in two experiments, with a model of each experiment, two names and a rule."""
-    batches = batches_of(SIMPLE)
+    batches: list[Batch] = batches_of(SIMPLE)
     world.commit(*batches)
     run_id = batches[0].run_id
     world.execute(
