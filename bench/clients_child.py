@@ -17,7 +17,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -206,27 +206,37 @@ def count_events(directory: Path) -> int:
 
 
 def count_history(directory: Path) -> int:
-    """Values in wandb's transaction logs."""
+    """Values in wandb's transaction logs, up to the first record that is not whole."""
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
     found = 0
     for path in directory.rglob("*.wandb"):
-        store = DataStore()
-        store.open_for_scan(str(path))
-        while True:
-            try:
-                data = store.scan_data()
-            except AssertionError:  # a record that was cut off
-                break
-            if data is None:
-                break
+        for data in log_records(path.read_bytes()):
             record = wandb_internal_pb2.Record()
             record.ParseFromString(data)
             if record.WhichOneof("record_type") == "history":
                 names = [item.key or "/".join(item.nested_key) for item in record.history.item]
                 found += sum(name.startswith("train/") for name in names)
     return found
+
+
+def log_records(log: bytes) -> Iterator[bytes]:
+    """Records of a LevelDB log behind wandb's header of 7 bytes: pieces in blocks of 32 KiB, each with checksum, length and kind."""
+    at, record = 7, b""
+    while at + 7 <= len(log):
+        room = 32_768 - at % 32_768
+        if room < 7:
+            at += room
+            continue
+        size, kind = struct.unpack_from("<HB", log, at + 4)
+        piece = log[at + 7 : at + 7 + size]
+        if kind == 0 or len(piece) < size:
+            return
+        record += piece
+        at += 7 + size
+        if kind in {1, 4}:  # whole, or the last of several
+            yield record
+            record = b""
 
 
 if __name__ == "__main__":

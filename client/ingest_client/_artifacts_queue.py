@@ -92,7 +92,7 @@ class ArtifactQueue:
         self.settings = settings
         self.is_closed = False
         self.is_parked = False
-        """Offline and closed: the spool is complete and unlocked, for `ingest sync`."""
+        """Closed, and offline or with a parked run: the spool is complete and unlocked, for whoever delivers it."""
         self.was_given_up = False
         self.unreachable_since: float | None = None
         self._is_known = is_known
@@ -211,7 +211,8 @@ class ArtifactQueue:
     def has_settled(self, mark: int) -> bool:
         """Whether all artifacts of the mark are uploaded or refused for good. Those in the spool settle in its order."""
         with self._settled:
-            return self._done() >= mark
+            was_taken = self.is_parked and self._spool is not None and not self._spool.directory.exists()
+            return was_taken or self._done() >= mark
 
     def _done(self) -> int:
         return self._uploaded + sum(self._rejected.values())
@@ -270,7 +271,7 @@ class ArtifactQueue:
 
     def not_before(self, now: float) -> float | None:
         """When there is something to do; None if there is nothing."""
-        if self.is_complete:
+        if self.is_complete or self.is_parked:
             return None
         if not self._is_known():
             return now + _POLL

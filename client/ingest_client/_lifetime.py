@@ -165,7 +165,7 @@ def finish(status: str, timeout: float | None = None) -> None:
 
 
 def _say_what_is_left(runs: list[Run]) -> None:
-    left = [run for run in runs if not run.is_delivered and run.spool_dir is not None]
+    left = [run for run in runs if not run.is_delivered and run.spool_dir and os.path.isdir(run.spool_dir)]
     if not left:
         return
     stats = [run.stats() for run in left]

@@ -227,7 +227,7 @@ def sweep_in_background(
     tracking_uri: str,
     sweep_artifacts: Callable[[Transport], object],
 ) -> None:
-    """Look once per process and service for orphans below a folder, on a daemon thread of its own; for artifacts after points."""
+    """Look once per process and service (and once more after `look_again`) for orphans below a folder, on a daemon thread of its own; for artifacts after points."""
     if (str(root), tracking_uri) in _swept:
         return
     _swept.add((str(root), tracking_uri))
@@ -241,6 +241,11 @@ def sweep_in_background(
 
     with contextlib.suppress(RuntimeError):  # no more threads
         threading.Thread(target=work, name="ingest-sweep", daemon=True).start()
+
+
+def look_again(root: Path, tracking_uri: str) -> None:
+    """This process has left spools there itself: the next `sweep_in_background` looks again."""
+    _swept.discard((str(root), tracking_uri))
 
 
 _swept: set[tuple[str, str]] = set()

@@ -298,6 +298,7 @@ class Run(ArtifactMethods):
         self._bell.ring()
         if self._artifacts is not None:
             self._artifacts.close()
+            self._park_artifacts()
 
     def __enter__(self) -> Self:
         return self
@@ -440,7 +441,8 @@ class Run(ArtifactMethods):
             offline=settings.mode == "offline",
             warn=warn,
             counters=self._counters,
-            on_first_ack=lambda: self._look_for_orphans(spool.directory.parent.parent),
+            on_reached=lambda: self._look_for_orphans(spool.directory.parent.parent),
+            on_parked=lambda: self._after_parking(spool.directory.parent.parent, transport),
             on_finished=lambda: self._after_last_batch(transport),
             bell=self._bell,
         )
@@ -517,6 +519,19 @@ class Run(ArtifactMethods):
             s.tracking_uri,
             lambda transport: sweep_artifacts(root, transport, s, tracking_uri=s.tracking_uri),
         )
+
+    def _after_parking(self, root: Path, transport: Transport) -> None:
+        """The spool waits on the disk for whoever reaches the service first, and its artifacts with it."""
+        from ingest_client._recover import look_again
+
+        look_again(root, self.settings.tracking_uri)
+        transport.close()
+        self._park_artifacts()
+
+    def _park_artifacts(self) -> None:
+        sender, artifacts = self._sender, self._artifacts
+        if sender is not None and sender.is_parked and artifacts is not None and artifacts.is_closed:
+            artifacts.finish()
 
     def _after_last_batch(self, transport: Transport) -> None:
         """Everything of this writer is stored: take care of what dead children of this run have left."""

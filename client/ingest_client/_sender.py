@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -30,6 +31,9 @@ HEARTBEAT_PERIOD: Final = 20.0
 _POLL: Final = 0.2
 """Seconds between two looks at the spool; the hot path rings no bell."""
 
+MOST_WAITING: Final = 64
+"""Ended runs of a process that keep a thread, files and mappings while nobody listens. The spools of further ones wait on the disk
+alone; whoever reaches the service first delivers them."""
 _IMPATIENT_RETRY: Final = 0.5
 """While somebody waits in flush or at exit, a service that is down is tried this often."""
 
@@ -64,7 +68,8 @@ class Sender(threading.Thread):
         offline: bool,
         warn: Callable[[str, str], None],
         counters: Callable[[], Mapping[str, int]],
-        on_first_ack: Callable[[], None],
+        on_reached: Callable[[], None],
+        on_parked: Callable[[], None],
         on_finished: Callable[[], None],
         bell: Bell,
         clock: Callable[[], float] = time.monotonic,
@@ -85,12 +90,13 @@ class Sender(threading.Thread):
         self.was_given_up = False
         """Somebody has waited for it as long as an exit may: the next one does not wait again."""
         self.is_parked = False
-        """Offline and ended: the spool is complete and unlocked, for `ingest sync`."""
+        """Ended, and offline or one of many that wait: the spool is complete and unlocked, for whoever delivers it."""
         self._post = post
         self._offline = offline
         self._warn = warn
         self._counters = counters
-        self._on_first_ack = on_first_ack
+        self._on_reached = on_reached
+        self._on_parked = on_parked
         self._on_finished = on_finished
         self._bell = bell
         self._clock = clock
@@ -118,7 +124,8 @@ class Sender(threading.Thread):
     def has_settled(self, target: tuple[int, int]) -> bool:
         """Whether everything before this place is settled."""
         state = self.delivery.state
-        return self.is_complete or (state.serial, state.position) >= target
+        was_taken = self.is_parked and not self.spool.directory.exists()
+        return self.is_complete or was_taken or (state.serial, state.position) >= target
 
     def wait_for(self, target: tuple[int, int], timeout: float) -> bool:
         """Wait until everything before this place is settled, at most `timeout` seconds; True if it is."""
@@ -169,10 +176,11 @@ class Sender(threading.Thread):
             self._deliver(now)
             if self._is_exhausted():
                 self._finish()
+            elif self.unreachable_since is not None and self.spool.is_closed and not self._may_wait():
+                self._park()
             return
         if self._offline and self.spool.is_closed:
-            self.spool.dispose(delete=False)
-            self.is_parked = True
+            self._park()
             return
         self._bell.wait(0.002 if under_way else self._pause(now))
 
@@ -233,11 +241,11 @@ class Sender(threading.Thread):
                 )
             return
         self._retry.succeeded()
-        self.unreachable_since = None
+        was_away, self.unreachable_since = self.unreachable_since is not None, None
         if isinstance(outcome, Stored):
             self.batches += 1
-            if self.batches == 1:
-                self._on_first_ack()
+            if self.batches == 1 or was_away:
+                self._on_reached()
             self.bytes_sent += size_bytes
             self.last_ack_ms = (now - began) * 1000
             for rejected in outcome.rejected:
@@ -262,9 +270,29 @@ class Sender(threading.Thread):
             return False
         return self.spool.segment_from(self.delivery.state.serial) is None
 
+    def _may_wait(self) -> bool:
+        """Whether this ended run may go on waiting for the service, among those of the process that do."""
+        others = {sender for sender in tuple(_waiting) if sender.is_alive()}
+        if self in others or len(others) < MOST_WAITING:
+            _waiting.add(self)
+            return True
+        return False
+
+    def _park(self) -> None:
+        self.spool.dispose(delete=False)
+        self.is_parked = True
+        self._on_parked()
+        with self._settled:
+            self._settled.notify_all()
+
     def _finish(self) -> None:
         self.spool.dispose(delete=True)
         self._on_finished()
         with self._settled:
             self.is_complete = True
             self._settled.notify_all()
+
+
+_waiting: weakref.WeakSet[Sender] = (
+    weakref.WeakSet()
+)  # ended, and nobody listens; dead ones count for nothing

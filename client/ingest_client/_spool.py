@@ -97,6 +97,10 @@ class Spool:
         self.segments: deque[Segment] = deque()  # the last one is active
         self._spares: deque[Segment] = deque()
         self.is_closed = False
+        self._end: tuple[int, int] | None = (
+            None  # the place after the last record, once the files are given back
+        )
+        self._left = 0  # points that nobody had taken then
 
         self.directory, self._lock_fd = make_directory(root, run_id, writer_id.hex)
         try:
@@ -147,7 +151,8 @@ class Spool:
         """Let no record in any more; what is there stays until it is delivered."""
         with self._lock:
             self.is_closed = True
-            self.segments[-1].seal()
+            if self.segments:
+                self.segments[-1].seal()
 
     def _store(self, record: bytes, points: int) -> None:
         if self.is_closed:
@@ -223,6 +228,8 @@ class Spool:
     def head(self) -> tuple[int, int]:
         """Number of the active segment and the word after its last record."""
         with self._lock:
+            if self._end is not None:
+                return self._end
             segment = self.segments[-1]
             return segment.serial, self._end_of(segment)
 
@@ -299,10 +306,15 @@ class Spool:
 
     def counted(self) -> tuple[CursorState, int]:
         """The cursor, and the points in the spool that are not settled: both of one moment."""
-        for segment in tuple(self.segments):  # the long part without the lock: full segments are counted once
-            if segment.sealed_points is None and self.is_final(segment):
-                segment.sealed_points = self._count(segment)
+        with contextlib.suppress(ValueError):  # the files are given back meanwhile
+            for segment in tuple(
+                self.segments
+            ):  # the long part without the lock: full segments are counted once
+                if segment.sealed_points is None and self.is_final(segment):
+                    segment.sealed_points = self._count(segment)
         with self._lock:
+            if self._end is not None:
+                return self.cursor.state, self._left
             waiting = 0
             for segment in self.segments:
                 total = segment.sealed_points
@@ -318,15 +330,26 @@ class Spool:
     # --- ending -----------------------------------------------------------------------------------------------------
 
     def dispose(self, *, delete: bool) -> None:
-        """Unlock the spool; delete it when everything in it was delivered."""
+        """Unlock the spool, and give its files and mappings back; delete it when everything in it was delivered."""
         with self._lock:
+            if self._end is not None:
+                return
             self.is_closed = True
-            for segment in (*self.segments, *self._spares):
+            segments, spares = tuple(self.segments), tuple(self._spares)
+            for segment in (*segments, *spares):
                 segment.seal()
-                if not delete and segment in self._spares:
-                    segment.path.unlink(missing_ok=True)
+            _, self._left = self.counted()
+            self._end = self.head()
+            self.segments.clear()
+            self._spares.clear()
             if delete:
                 remove_spool(self.directory)
+            else:
+                for segment in spares:
+                    segment.path.unlink(missing_ok=True)
+            for segment in (*segments, *spares):
+                segment.close()
+            self.cursor.close()
             self._close_files()
 
     def abandon(self) -> None:

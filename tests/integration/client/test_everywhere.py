@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from ingest_client._sender import MOST_WAITING
 from tests.conftest import ServiceProcess, run_apart, run_ingest
+from tests.integration.client.stub import unused_port
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -83,6 +85,54 @@ def test_many_threads_with_many_runs_each(start, database_url):
     assert ask(database_url, POINTS) == [(600, 600)]
     wrong = "SELECT count(*) FROM metrics m JOIN runs r USING (run_id) WHERE r.name <> (step / 100) || '/' || (step % 100)"
     assert ask(database_url, wrong) == [(0,)]
+
+
+MANY_AND_NOBODY = """
+import os, sys, threading, time
+import ingest
+ingest.set_experiment("many")
+for number in range(150):
+    with ingest.start_run() as run:
+        ingest.log_metrics({"loss": 1.0 / (number + 1)}, step=number)
+        if number % 10 == 0:
+            ingest.log_text("kept", "note.txt")
+time.sleep(1.5)
+print(len(os.listdir("/proc/self/fd")), threading.active_count(), flush=True)
+sys.stdin.readline()
+assert ingest.flush(timeout=60)
+deadline = time.monotonic() + 10  # the last threads end right after
+while (len(os.listdir("/proc/self/fd")) > 30 or threading.active_count() > 4) and time.monotonic() < deadline:
+    time.sleep(0.1)
+print(len(os.listdir("/proc/self/fd")), threading.active_count(), flush=True)
+"""
+
+
+def test_many_ended_runs_wait_on_the_disk_alone_and_are_delivered_once_somebody_listens(
+    start_service, database_url, tmp_path
+):
+    """A sweep of hundreds of runs with no service in sight must not eat the process's file handles, threads or memory."""
+    port, spool = unused_port(), tmp_path / "spool"
+    env = {"INGEST_TRACKING_URI": f"http://127.0.0.1:{port}", "INGEST_SPOOL_DIR": str(spool)}
+    with subprocess.Popen(
+        [sys.executable, "-c", MANY_AND_NOBODY], env={**os.environ, **env},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        descriptors, threads = map(int, process.stdout.readline().split())
+        assert threads < MOST_WAITING + 6
+        assert descriptors < 9 * MOST_WAITING + 40
+        start_service("--database-url", database_url, port=port)
+        output, _ = process.communicate("go\n", timeout=100)
+        assert process.returncode == 0
+        descriptors, threads = map(int, output.split())
+        assert (descriptors <= 30, threads <= 4) == (True, True), output
+    found = ask(
+        database_url, "SELECT count(*), count(DISTINCT run_id), sum(step) FROM metrics WHERE key = 'loss'"
+    )
+    assert found == [(150, 150, sum(range(150)))]
+    assert ask(database_url, "SELECT count(*) FROM runs_wide WHERE status = 'FINISHED'") == [(150,)]
+    assert not list(spool.glob("*/*"))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
