@@ -105,6 +105,19 @@ async def get_artifact(request: web.Request) -> web.StreamResponse:
     return await answer_file(request, _artifacts(request), join(prefix_of(run), path), may_show=True)
 
 
+async def get_frame(request: web.Request) -> web.StreamResponse:
+    """An HTML file of a run as a page for a frame: sandboxed, with its own styles, without scripts and requests."""
+    path = check_path(request.match_info["path"])
+    if not path.lower().endswith((".html", ".htm")):
+        raise Problem(
+            415, "not_a_page", f"{name_of(path)[:200]} is no HTML file; only those are shown in a frame.",
+            hint="get it as an artifact",
+        )  # fmt: skip
+    run = await run_of(request)
+    place = join(prefix_of(run), path)
+    return await answer_file(request, _artifacts(request), place, may_show=True, is_framed=True)
+
+
 async def delete_artifact(request: web.Request) -> web.Response:
     """Delete a file of a run, or a directory with all that is in it."""
     path = check_path(request.match_info["path"])
@@ -196,5 +209,6 @@ ROUTES = (
     ),
     Route("PUT", _PATH, put_artifact, access="write", body="application/octet-stream"),
     Route("GET", _PATH, get_artifact, access="read", answer="application/octet-stream"),
+    Route("GET", "/api/v1/runs/{run_id}/frames/{path:.+}", get_frame, access="read", answer="text/html"),
     Route("DELETE", _PATH, delete_artifact, access="write"),
 )

@@ -20,7 +20,7 @@ from ingest.artifacts.paths import name_of
 from ingest.artifacts.store import Entry, Reader
 from ingest.telemetry import ARTIFACT_BYTES
 from ingest.web.conditions import Verdict, http_date, judge
-from ingest.web.content import content_headers
+from ingest.web.content import content_headers, frame_headers
 from ingest.web.problems import Problem
 
 __all__ = ["answer_file", "body_of", "send"]
@@ -67,13 +67,14 @@ async def body_of(request: web.Request) -> AsyncIterator[bytes]:
 
 
 async def answer_file(
-    request: web.Request, artifacts: Artifacts, path: str, *, may_show: bool
+    request: web.Request, artifacts: Artifacts, path: str, *, may_show: bool, is_framed: bool = False
 ) -> web.StreamResponse:
     """The file as an answer, whole or a range of it, or that it has not changed.
 
     Args:
         path: In the store, checked.
         may_show: As in `content_headers`.
+        is_framed: A page, to be shown in a frame of the dashboard.
 
     Raises:
         ArtifactUnknown, IsDirectory: There is no file.
@@ -98,7 +99,7 @@ async def answer_file(
             )  # fmt: skip
         if verdict.status == 304:
             return web.Response(status=304, headers={**headers, "Cache-Control": "private, no-cache"})
-        headers |= content_headers(name_of(path), may_show=may_show)
+        headers |= frame_headers() if is_framed else content_headers(name_of(path), may_show=may_show)
         return await _answer_bytes(request, reader, entry, verdict, headers)
 
 

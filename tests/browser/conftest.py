@@ -101,11 +101,21 @@ def open_page(chromium: Browser, dashboard: str) -> Iterator[Callable[..., Page]
     def watch(page: Page) -> None:
         def on_console(message: Any) -> None:
             refused = "status of 400" in message.text and message.location["url"].endswith("/runs/search")
-            if message.type in {"error", "warning"} and not refused:  # a filter that is no filter, yet
+            blocked = "/frames/" in message.text and "'allow-scripts'" in message.text  # as it has to be
+            if (
+                message.type in {"error", "warning"} and not refused | blocked
+            ):  # a filter that is no filter, yet
                 wrong.append(f"console: {message.text}")
 
         def on_request(request: Any) -> None:
-            if not request.url.startswith((dashboard, "data:", "blob:")):
+            own = (
+                dashboard,
+                "data:",
+                "blob:",
+                "chrome-extension:",
+                "chrome:",
+            )  # the last two: the viewer of PDF files
+            if not request.url.startswith(own):
                 wrong.append(f"request to {request.url}")
 
         page.on("console", on_console)

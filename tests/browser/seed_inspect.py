@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
 import ingest
 
 NOTE = "## Baseline\n\nThe **first** one.\n\n<script>window.harmed = true</script>"
-PAGE = "<h1>Hello</h1><script>parent.harmed = true</script><p id=plain>plain words</p>"
+PAGE = "<style>p { color: rgb(0, 128, 0) }</style><h1>Hello</h1><script>parent.harmed = true</script><p id=plain>plain words</p>"
+PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 100]>>endobj\ntrailer<</Root 1 0 R>>\n"
+)
 DRAWING = (
     "<svg xmlns='http://www.w3.org/2000/svg' width='64' height='32'><rect width='64' height='32' fill='teal'/>"
     "<script>parent.harmed = true</script></svg>"
@@ -44,6 +50,11 @@ def log_files() -> None:
     ingest.log_text("epoch,name\n" + "\n".join(f'{e},"x, {e}"' for e in range(500)), "table.csv")
     ingest.log_text(PAGE, "page.html")
     ingest.log_text(DRAWING, "drawing.svg")
+    with tempfile.TemporaryDirectory() as folder:
+        paper = Path(folder) / "paper.pdf"
+        paper.write_bytes(PDF)
+        ingest.log_artifact(str(paper))
+        assert ingest.flush(timeout=30)
     ingest.log_text("-lr = 0.1\n+lr = 0.01\n", "environment/git.diff")
     for step in (0, 10, 200):
         ingest.log_image(np.full((16, 16, 3), step, dtype=np.uint8), key="samples/cat", step=step)

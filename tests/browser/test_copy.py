@@ -22,8 +22,9 @@ VIEWS = {
     "charts": ("train/loss", "train/loss"),
     "points&metric=train/loss": ("1.0", "1"),
     "artifacts&file=config.json": ("config.json", None),
-    "environment": (None, "gpu-0"),
-    "writers": (None, "{"),
+    "environment": ("gpu-0", "gpu-0"),
+    "writers": ("600", "600"),
+    "system": ("system/cpu_percent", "system/cpu_percent"),
 }
 """By tab: what the Python prints and what the SQL finds; None where there is no such item."""
 
@@ -33,7 +34,26 @@ def test_what_is_copied_works(
     open_page: Callable[..., Page], dashboard: str, runs: list[str], view: str, tmp_path: Path
 ) -> None:
     printed, found = VIEWS[view]
-    page = open_page(f"/runs/{runs[0]}?tab={view}", permissions=["clipboard-read", "clipboard-write"])
+    check_copies(open_page, dashboard, f"/runs/{runs[0]}?tab={view}", printed, found, tmp_path)
+
+
+def test_a_search_is_copied_as_a_search(
+    open_page: Callable[..., Page],
+    dashboard: str,
+    runs: list[str],
+    experiment: Callable[[str], str],
+    tmp_path: Path,
+) -> None:
+    path = experiment("inspected") + "?filter=params.optimizer='sgd'"
+    check_copies(open_page, dashboard, path, runs[1], "run-1", tmp_path)
+
+
+def check_copies(  # noqa: PLR0917  what a test has at hand
+    open_page: Callable[..., Page], dashboard: str, path: str, printed: str | None, found: str | None, tmp_path: Path
+) -> None:  # fmt: skip
+    """What the page copies prints this, and finds that."""
+    page = open_page(path, permissions=["clipboard-read", "clipboard-write"])
+    page.wait_for_load_state("networkidle")
 
     def copied(what: str) -> str:
         page.get_by_role("button", name="Copy as").first.click()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +15,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from ingest_schema import Batch, Event, encode_batch
+from ingest_schema.wire import pack_column
 from tests.browser.conftest import client_environment, serious_findings
 
 OpenPage = Callable[..., Page]
@@ -123,12 +128,41 @@ def test_a_long_table_draws_only_the_rows_in_sight(open_page: OpenPage, runs: li
 def test_what_a_run_logged_can_not_act(open_page: OpenPage, runs: list[str], file: str) -> None:
     page = open_page(f"/runs/{runs[0]}?tab=artifacts&file={file}")
     if file.endswith("html"):
-        expect(page.frame_locator("iframe").get_by_text("plain words")).to_be_visible()
+        words = page.frame_locator("iframe").get_by_text("plain words")
+        expect(words).to_be_visible()
+        expect(words).to_have_css("color", "rgb(0, 128, 0)")  # its own style
         assert page.locator("iframe").get_attribute("sandbox") == ""
     else:
         expect(page.get_by_role("img", name=file)).to_be_visible()
     page.wait_for_timeout(300)  # a script would have run by now
     assert page.evaluate("window.harmed") is None
+
+
+def test_a_page_that_a_run_logged_can_be_opened_alone_and_still_not_act(
+    chromium: Browser, dashboard: str, runs: list[str]
+) -> None:
+    page = chromium.new_page()  # the browser itself reports what the policy forbids on its console
+    answer = page.goto(f"{dashboard}/api/v1/runs/{runs[0]}/frames/page.html")
+    assert answer is not None
+    assert "sandbox;" in answer.headers["content-security-policy"]
+    assert page.evaluate("self.origin") == "null"
+    assert page.evaluate("window.harmed") is None
+    refused = page.goto(f"{dashboard}/api/v1/runs/{runs[0]}/frames/drawing.svg")
+    assert refused is not None
+    assert refused.status == 415
+    page.close()
+
+
+def test_a_pdf_is_shown_by_the_browsers_own_viewer(open_page: OpenPage, runs: list[str]) -> None:
+    page = open_page(f"/runs/{runs[0]}?tab=artifacts&file=paper.pdf")
+    frame = page.locator('iframe[title="paper.pdf"]')
+    expect(frame).to_be_visible()
+    source = frame.get_attribute("src")
+    assert source is not None
+    assert source.startswith("blob:")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.path().read_bytes().startswith(b"%PDF-1.4")
 
 
 def test_a_file_is_downloaded_and_a_directory_as_zip(open_page: OpenPage, runs: list[str]) -> None:
@@ -163,6 +197,35 @@ def test_environment_and_writers_are_told(open_page: OpenPage, runs: list[str]) 
     expect(page.locator(".diff .added")).to_have_text("+lr = 0.01")
     page.get_by_role("tab", name="Writers").click()
     expect(page.get_by_role("region", name="Writers of attempt 1")).to_contain_text("600")
+
+
+def test_what_the_client_costs_is_told(open_page: OpenPage, dashboard: str) -> None:
+    """As its heartbeats report it: after a while, so this one is sent by hand."""
+    run_id = uuid.uuid4()
+    counters = {
+        "accepted": 5,
+        "spooled": 1_500,
+        "retries": 3,
+        "dropped": 2,
+        "call_cost_ns": 870,
+        "sender_cpu_ms": 4_000,
+    }
+    events = [
+        Event("run_start", 1, {"name": "costly", "start_time_ms": 1, "experiment": "inspected"}),
+        Event("heartbeat", 2, counters),
+    ]
+    batch = Batch(
+        run_id=run_id, writer_id=uuid.uuid4(), seq=1, sent_ms=2, events=events, keys=(), counts=pack_column("I", []),
+        steps=b"", times_ms=b"", values=b"",
+    )  # fmt: skip
+    headers = {"Content-Type": "application/msgpack"}
+    request = urllib.request.Request(f"{dashboard}/api/v1/batches", encode_batch(batch), headers)
+    urllib.request.urlopen(request, timeout=10).close()
+    page = open_page(f"/runs/{run_id.hex}?tab=writers")
+    row = page.get_by_role("region", name="Writers of attempt 1").get_by_role("row").last
+    expect(row.get_by_role("cell").nth(-2)).to_have_text("0.87 µs")
+    expect(row.get_by_role("cell").nth(-1)).to_have_text(re.compile("^4"))
+    expect(row.locator(".bad")).to_have_text("2")
 
 
 def test_an_unknown_run_says_so(chromium: Browser, dashboard: str) -> None:

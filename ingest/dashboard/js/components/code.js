@@ -14,10 +14,10 @@ export function Code({ code, label }) {
 }
 
 /**
- * How to get what a view shows by SQL or Python.
+ * How to get what a view shows by SQL or Python: what runs the SQL, where the client has no function for it.
  * @param {{sql?: string, python?: string, extra?: import("./menu.js").MenuItem[]}} props
  */
-export function CopyAs({ sql, python, extra = [] }) {
+export function CopyAs({ sql, python = sql && sqlPython(sql), extra = [] }) {
   const items = [
     ...(sql ? [{ label: "SQL", run: () => void copyText(sql, "SQL copied") }, { label: "Open in the SQL page", run: () => open(`/sql?sql=${encodeURIComponent(sql)}`, "_self") }] : []),
     ...(python ? [{ label: "Python", run: () => void copyText(python, "Python copied") }] : []),
@@ -31,3 +31,16 @@ export const sqlText = (value) => `'${value.replaceAll("'", "''")}'`;
 
 /** The lines of Python that every example begins with. */
 export const pythonStart = () => `import ingest\n\ningest.set_tracking_uri(${JSON.stringify(location.origin)})\n`;
+
+/** Python that asks the service a statement, with nothing but the standard library. @param {string} statement */
+export const sqlPython = (statement) => [
+  "import json, urllib.request",
+  "",
+  `sql = """${statement.replaceAll("\\", "\\\\").replaceAll('"""', '\\"\\"\\"')}"""`,
+  `request = urllib.request.Request(${JSON.stringify(`${location.origin}/api/v1/sql`)}, json.dumps({"sql": sql}).encode())`,
+  '# where tokens are needed: request.add_header("Authorization", "Bearer ingest_…")',
+  "answer = json.load(urllib.request.urlopen(request))",
+  'rows = [dict(zip([c["name"] for c in answer["columns"]], row)) for row in answer["rows"]]',
+  "for row in rows:",
+  "    print(row)",
+].join("\n");

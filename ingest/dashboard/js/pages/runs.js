@@ -3,6 +3,7 @@ import { html, useCallback, useEffect, useMemo, useRef, useState } from "../lib.
 import { get, mayWrite, post, session } from "../api.js";
 import { coloursOf } from "../charts/colours.js";
 import { ChartGrid } from "../charts/grid.js";
+import { CopyAs, pythonStart, sqlText } from "../components/code.js";
 import { FirstRun } from "../components/first-run.js";
 import { Icon } from "../components/icons.js";
 import { useKeys } from "../components/keys.js";
@@ -83,6 +84,7 @@ export default function Runs({ experimentId }) {
               <select aria-label="Which runs" value=${view.life} onChange=${(/** @type {any} */ event) => change({ life: event.currentTarget.value, sel: [] })}>
                 <option value="active" selected=${view.life === "active"}>Active</option><option value="deleted" selected=${view.life === "deleted"}>Deleted</option><option value="all" selected=${view.life === "all"}>All</option>
               </select>
+              <${CopyAs} ...${codeOf(view, experiments, view.sel.length ? view.sel : found.runs.map((run) => run.run_id))} />
               <span class="spacer"></span>
               ${view.sel.length ? html`<${Selection} view=${view} change=${change} compare=${compare} reload=${found.reload} />` : html`<span class="count">${found.isLoading ? "…" : `${formatCount(found.count)} run${found.count === 1 ? "" : "s"}`}</span>`}
             </div>
@@ -93,6 +95,20 @@ export default function Runs({ experimentId }) {
           ${view.show === "table" ? null : html`<${ChartGrid} runs=${chartRuns} groups=${chartGroups ?? undefined} live=${live} view=${view} change=${change} onNews=${onNews} />`}
         </div>`}
     </div>`;
+}
+
+/** How to get these runs: by the same search, or by their ids. @param {import("../runs/view.js").RunsView} view @param {number[] | undefined} experiments @param {string[]} ids */
+function codeOf(view, experiments, ids) {
+  const search = [
+    `experiment_ids=${experiments ? JSON.stringify(experiments.map(String)) : "None"}`,
+    ...(view.filter ? [`filter_string=${JSON.stringify(view.filter)}`] : []),
+    ...(view.order ? [`order_by=${JSON.stringify([view.order])}`] : []),
+    'output_format="list"',
+  ];
+  return {
+    sql: ids.length ? `SELECT *\nFROM runs\nWHERE run_id IN (${ids.slice(0, MOST_SHOWN).map(sqlText).join(", ")})\nORDER BY start_time_ms DESC` : "SELECT *\nFROM runs\nORDER BY start_time_ms DESC\nLIMIT 100",
+    python: `${pythonStart()}\nfor run in ingest.search_runs(${search.join(", ")}):\n    print(run)`,
+  };
 }
 
 /** @param {unknown} error */

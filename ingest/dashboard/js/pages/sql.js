@@ -1,7 +1,7 @@
 /** SQL over everything that is stored: editor, schema, saved queries, result as a table and as a quick plot. A link has all of it. */
 import { html, useEffect, useMemo, useRef, useState } from "../lib.js";
 import { ApiError, get, post, wasAborted } from "../api.js";
-import { CopyAs } from "../components/code.js";
+import { CopyAs, sqlPython } from "../components/code.js";
 import { Grid } from "../components/grid.js";
 import { Icon } from "../components/icons.js";
 import { useKeys } from "../components/keys.js";
@@ -64,15 +64,7 @@ export default function Sql() {
     { keys: "Escape", does: "Cancel a running statement", run: cancel },
     { keys: "e", does: "Into the editor; Ctrl Space completes", run: () => /** @type {HTMLElement | null} */ (document.querySelector(".editor textarea"))?.focus() },
   ]);
-  const python = [
-    "import json, urllib.request",
-    "",
-    `sql = """${draft.replaceAll("\\", "\\\\").replaceAll('"""', '\\"\\"\\"')}"""`,
-    `request = urllib.request.Request(${JSON.stringify(`${location.origin}/api/v1/sql`)}, json.dumps({"sql": sql}).encode())`,
-    '# where tokens are needed: request.add_header("Authorization", "Bearer ingest_…")',
-    "answer = json.load(urllib.request.urlopen(request))",
-    'rows = [dict(zip([c["name"] for c in answer["columns"]], row)) for row in answer["rows"]]',
-  ].join("\n");
+  const python = sqlPython(draft);
   return html`
     <div class="page sql-page">
       <div class="page-head"><h1>SQL</h1><span class="muted">Reads everything that is stored; changes nothing.</span></div>

@@ -38,7 +38,11 @@ export function SystemCharts({ run, isOver }) {
   if (data && !data.series.length) {
     return html`<${EmptyState} title="No figures of the machine"><p class="muted">Metrics whose keys begin with <code>system/</code>, of processor, memory, disk, network or GPU, stand here.</p></${EmptyState}>`;
   }
-  return html`<${ChartGrid} ...${runs} view=${view} change=${change} only=${isSystem} />`;
+  return html`
+    <div class="row end charts-copy">
+      <${CopyAs} sql=${`SELECT key, step, time, value\nFROM metrics\nWHERE run_id = ${sqlText(run.run_id)} AND key LIKE 'system/%'\nORDER BY key, step\nLIMIT 10000`} />
+    </div>
+    <${ChartGrid} ...${runs} view=${view} change=${change} only=${isSystem} />`;
 }
 
 /** @param {any} run @param {boolean} isOver */

@@ -24,6 +24,9 @@ export const nameOf = (path) => path.slice(path.lastIndexOf("/") + 1);
 /** @param {string} runId @param {string} path */
 export const fileAddress = (runId, path) => `/api/v1/runs/${runId}/artifacts/${path.split("/").map(encodeURIComponent).join("/")}`;
 
+/** An HTML file as the service lets it be framed. @param {string} runId @param {string} path */
+export const frameAddress = (runId, path) => fileAddress(runId, path).replace("/artifacts/", "/frames/");
+
 /** @param {string} runId @param {string} path */
 export const zipAddress = (runId, path) => `/api/v1/runs/${runId}/artifacts.zip?path=${encodeURIComponent(path)}`;
 

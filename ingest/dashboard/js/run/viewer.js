@@ -1,8 +1,7 @@
 /**
- * One file, as what it is. HTML is shown in a frame where no script runs; SVG as a picture, where none runs either. What is too
+ * One file, as what it is. HTML is shown in a frame where its styles hold and no script runs; SVG as a picture, where none runs either. What is too
  * large to look at is offered to be saved.
  */
-import DOMPurify from "dompurify";
 import { html, useEffect, useMemo, useState } from "../lib.js";
 import { request } from "../api.js";
 import { Grid } from "../components/grid.js";
@@ -10,9 +9,10 @@ import { Markdown } from "../components/markdown.js";
 import { ErrorState, LoadingState } from "../components/states.js";
 import { formatBytes } from "../format.js";
 import { useLoad } from "../load.js";
-import { csvRows, fileAddress, kindOf, nameOf } from "./files.js";
+import { csvRows, fileAddress, frameAddress, kindOf, nameOf } from "./files.js";
 
 const MOST_TEXT = 2 * 1024 * 1024;
+const MOST_PAGE = 16 * 1024 * 1024;
 const MOST_PDF = 64 * 1024 * 1024;
 const MOST_ROWS = 20_000;
 
@@ -24,6 +24,7 @@ export function FileView({ runId, path, size_bytes }) {
   if (kind === "audio") return html`<div class="card-body"><audio controls src=${address}></audio></div>`;
   if (kind === "video") return html`<div class="card-body"><video controls src=${address}></video></div>`;
   if (kind === "pdf") return size_bytes > MOST_PDF ? html`<${TooLarge} size_bytes=${size_bytes} />` : html`<${Pdf} address=${address} name=${nameOf(path)} />`;
+  if (kind === "html") return size_bytes > MOST_PAGE ? html`<${TooLarge} size_bytes=${size_bytes} />` : html`<${Page} address=${frameAddress(runId, path)} name=${nameOf(path)} />`;
   if (kind === "other") return html`<p class="muted pad">Files of this kind are not shown here; ${formatBytes(size_bytes)} to download.</p>`;
   return html`<${TextFile} address=${address} path=${path} kind=${kind} size_bytes=${size_bytes} />`;
 }
@@ -50,15 +51,8 @@ function Shown({ text, kind, path }) {
   if (kind === "markdown") return html`<div class="card-body"><${Markdown} text=${text} /></div>`;
   if (kind === "csv") return html`<${Csv} text=${text} separator=${path.endsWith(".tsv") ? "\t" : ","} />`;
   if (kind === "json") return html`<pre class="file-text" tabindex="0">${pretty(text)}</pre>`;
-  if (kind === "html") {
-    return html`<p class="muted pad">Shown without scripts and styles: what a run logged must not act in your name. Download it to see it in full.</p>
-      <iframe class="sandbox" sandbox="" srcdoc=${inert(text)} title=${nameOf(path)}></iframe>`;
-  }
   return html`<pre class="file-text" tabindex="0">${text}</pre>`;
 }
-
-/** What is left is what the frame would let act or look anyway: the page's own policy knows no styles in documents. @param {string} text */
-const inert = (text) => DOMPurify.sanitize(text, { WHOLE_DOCUMENT: true, FORBID_TAGS: ["style", "link"], FORBID_ATTR: ["style"] });
 
 /** @param {string} text */
 function pretty(text) {
@@ -78,6 +72,11 @@ function Csv({ text, separator }) {
   }, [text]);
   return html`<${Grid} label="Table" columns=${columns} rows=${rows} height=${560} />`;
 }
+
+/** @param {{address: string, name: string}} props */
+const Page = ({ address, name }) => html`
+  <p class="muted pad">Shown without scripts: what a run logged must not act in your name. Download it to see it in full.</p>
+  <iframe class="sandbox tall" sandbox="" src=${address} title=${name}></iframe>`;
 
 /** The browser's own viewer, on a copy in memory: the service sends no file that may be framed. @param {{address: string, name: string}} props */
 function Pdf({ address, name }) {

@@ -18,7 +18,7 @@ export function Writers({ run }) {
             <header><h2>Attempt ${attempt}</h2>${from !== undefined ? html`<span class="muted">resumed from step ${formatCount(from)}; later points of earlier attempts are superseded</span>` : null}<span class="spacer"></span>
               <${CopyAs} sql=${`SELECT rank, host, pid, client, points, last_seq, heartbeat_at, stats\nFROM writers\nWHERE run_id = ${sqlText(run.run_id)} AND attempt = ${attempt}\nORDER BY rank`} /></header>
             <div class="scroll-x" tabindex="0" role="region" aria-label=${`Writers of attempt ${attempt}`}>
-              <table class="plain"><thead><tr><th class="number">Rank</th><th>Host</th><th class="number">Process</th><th>Client</th><th class="number">Points</th><th class="number">Batches</th><th>Last heard</th><th class="number">Held back</th><th class="number">Retries</th><th class="number">Lost</th><th class="number">Client CPU</th></tr></thead>
+              <table class="plain"><thead><tr><th class="number">Rank</th><th>Host</th><th class="number">Process</th><th>Client</th><th class="number">Points</th><th class="number">Batches</th><th>Last heard</th><th class="number">Held back</th><th class="number">Retries</th><th class="number">Lost</th><th class="number">A call costs</th><th class="number">Client CPU</th></tr></thead>
                 <tbody>${own.map((/** @type {any} */ one) => html`<${Writer} key=${one.writer_id} writer=${one} />`)}</tbody>
               </table>
             </div>
@@ -41,6 +41,7 @@ function Writer({ writer }) {
       <td class="number" title="points in the client's spool at its last heartbeat">${stats.spooled === undefined ? "–" : formatShort(stats.spooled)}</td>
       <td class="number">${stats.retries ?? "–"}</td>
       <td class=${`number${lost ? " bad" : ""}`} title="points that the client dropped or the service rejected">${stats.accepted === undefined ? "–" : formatCount(lost)}</td>
+      <td class="number" title="what one logging call keeps the training loop, as the client measured it on that machine">${stats.call_cost_ns === undefined ? "–" : `${(stats.call_cost_ns / 1000).toFixed(2)} µs`}</td>
       <td class="number" title="processor time of the client's sending thread until its last heartbeat">${stats.sender_cpu_ms === undefined ? "–" : formatDuration(stats.sender_cpu_ms)}</td>
     </tr>`;
 }
