@@ -73,12 +73,14 @@ def tensorboard(
     logdir: Annotated[Path, typer.Argument(help="Directory below which the event files are.")],
     *,
     experiment: Experiment = None,
+    artifacts: Annotated[bool, typer.Option(help="Also images, as files of the run.")] = True,
+    artifact_root: ArtifactRoot = None,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import scalars, hparams and texts of TensorBoard, a run for each directory. Safe to repeat, also while files grow.
+    """Import scalars, hparams, texts and images of TensorBoard, a run for each directory. Safe to repeat, also while files grow.
 
     The experiment is called like the directory if no other name is given.
     """
@@ -88,8 +90,10 @@ def tensorboard(
 
         await take_in(feeder, logdir, experiment or logdir.resolve().name or "tensorboard")
 
-    settings = load(config, database_url=database_url, data_dir=data_dir).settings
-    _import(settings, take, as_json=as_json, artifacts=False)
+    settings = load(
+        config, database_url=database_url, data_dir=data_dir, artifact_root=artifact_root
+    ).settings
+    _import(settings, take, as_json=as_json, artifacts=artifacts)
 
 
 def csv(

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 from uuid import UUID, uuid5
 
+from ingest.artifacts.errors import UnsafePath
 from ingest.artifacts.library import Artifacts
-from ingest.artifacts.paths import run_prefix
+from ingest.artifacts.paths import check_path, run_prefix
 from ingest.artifacts.store import CHUNK_BYTES
 from ingest.service import experiments
 from ingest.service.database import Database
@@ -193,6 +194,7 @@ class Feed:
         self._added = 0
         self._is_begun = last_seq > 0
         self._bad_keys: set[str] = set()
+        self._prefix: str | None = None
         self._late: dict[str, dict[str, str]] = {"param": {}, "tag": {}}
 
     @property
@@ -344,6 +346,29 @@ class Feed:
         self._added += held
         self._taken.points += held
 
+    async def put_content(self, path: str, content: bytes) -> bool:
+        """Store a file of the run; one of this path and size stays. False: files are left out, or the path can't be one."""
+        artifacts = self._feeder.artifacts
+        if artifacts is None:
+            return False
+        try:
+            check_path(path)
+        except UnsafePath as error:
+            self._taken.note(f"run {self.facts.run_id.hex}: {error}")
+            return False
+        if self._prefix is None:
+            await self.flush()  # a run that is not there has no files
+            row = await self._feeder.db.fetchrow(
+                _SQL["known_writer"], self.facts.run_id, self.facts.writer_id
+            )
+            self._prefix = run_prefix(row["experiment_id"], self.facts.run_id)
+        place = f"{self._prefix}/{path}"
+        found = await artifacts.store.find(place)
+        if found is None or found.size_bytes != len(content):
+            await artifacts.receive(place, _whole(content))
+            self._taken.artifacts += 1
+        return True
+
     async def _put_files(self, files: Iterable[tuple[str, Path]]) -> None:
         artifacts = self._feeder.artifacts
         if artifacts is None:
@@ -373,6 +398,10 @@ def _cut(name: str | None) -> str | None:
     """A name as the protocol takes it."""
     plain = (name or "").replace("\0", "").encode("utf-8", "replace")[:MAX_NAME_BYTES]
     return plain.decode("utf-8", "ignore") or None
+
+
+async def _whole(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def _chunks_of(path: Path) -> AsyncIterator[bytes]:

@@ -3,7 +3,8 @@
     scalars        metrics, of any of TensorFlow's and PyTorch's ways to write them; values are float32 there, and exact here
     hparams        params
     text           tags; of several texts of one name the last
-    anything else  images, histograms, audio, graphs, curves: counted as left out
+    images         artifacts, images/<tag>/<step>.png; of a batch of images <step>-<number>.png
+    anything else  histograms, audio, graphs, curves: counted as left out
 
 Wall times become whole milliseconds. A file that is still written to can be imported again: what is new is added.
 """
@@ -25,6 +26,8 @@ CLIENT: Final = "tensorboard import"
 _FILES: Final = "*tfevents*"
 _FLOAT: Final = 1
 _DOUBLE: Final = 2
+_PICTURES: Final = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif"}
+"""First bytes, and the ending of a file's name."""
 _TEXT_SUFFIX: Final = "/text_summary"
 
 
@@ -92,14 +95,18 @@ class _Reading:
         self._feed = feed
         self._plugins: dict[str, str] = {}
         """Of each tag: a writer may name it with the first value only."""
+        self._pictures: list[tuple[str, bytes]] = []
+        """Path and content, of one event."""
 
     async def read(self, first: Any, events: Iterator[Any]) -> int:
         """Give the run all that is in the file; the time of the last event, ms."""
         last_ms = self._take(first)
+        await self._store_pictures()
         try:
             for event in events:
                 if event.HasField("summary"):
                     last_ms = max(last_ms, self._take(event))
+                    await self._store_pictures()
                     if self._feed.is_full:
                         await self._feed.flush()
                 elif event.HasField("graph_def") or event.HasField("meta_graph_def"):
@@ -131,8 +138,27 @@ class _Reading:
         elif kind == "tensor" and plugin == "text":
             texts = b"\n".join(value.tensor.string_val).decode("utf-8", "replace")
             self._feed.add_texts("tag", {value.tag.removesuffix(_TEXT_SUFFIX): texts})
+        elif kind == "image":
+            self._keep_picture(value.tag, f"{step}", value.image.encoded_image_string)
+        elif kind == "tensor" and plugin == "images":
+            pictures = value.tensor.string_val[2:]  # behind width and height
+            for i, content in enumerate(pictures):
+                self._keep_picture(value.tag, f"{step}-{i}" if len(pictures) > 1 else f"{step}", content)
         else:
-            self._taken.skip(plugin or {"histo": "histograms", "image": "images"}.get(kind or "", str(kind)))
+            self._taken.skip(plugin or {"histo": "histograms"}.get(kind or "", str(kind)))
+
+    def _keep_picture(self, tag: str, name: str, content: bytes) -> None:
+        ending = next((ending for magic, ending in _PICTURES.items() if content.startswith(magic)), None)
+        if ending is None:
+            self._taken.skip("images of an unknown kind")
+        else:
+            self._pictures.append((f"images/{tag}/{name}.{ending}", content))
+
+    async def _store_pictures(self) -> None:
+        for path, content in self._pictures:
+            if not await self._feed.put_content(path, content):
+                self._taken.skip("images")
+        self._pictures.clear()
 
 
 def _ms(wall_time: float) -> int:

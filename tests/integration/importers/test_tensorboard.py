@@ -79,6 +79,50 @@ def test_scalars_hparams_and_texts_come_over(run_import: Import, database_url: s
     ]
 
 
+def test_images_come_over_as_files(run_import: Import, tmp_path: Path) -> None:
+    from PIL import Image
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    picture = np.arange(3 * 8 * 6, dtype=np.uint8).reshape(3, 8, 6)
+    with SummaryWriter(tmp_path / "logs") as writer:
+        writer.add_image("seen/in", picture, 7)
+        writer.add_image("../out", picture, 7)
+        writer.add_scalar("loss", 0.5, 7)
+        png = b"\x89PNG\r\n\x1a\n and so on"  # as TensorFlow 2 keeps images: width, height, pictures
+        new = Summary()
+        value = new.value.add(tag="batch")
+        value.metadata.plugin_data.plugin_name = "images"
+        value.tensor.string_val.extend([b"6", b"8", png, png + b"2", b"BM a bitmap"])
+        value.tensor.dtype = 7
+        writer._get_file_writer().add_summary(new, 3)
+    arguments = (
+        "tensorboard",
+        str(tmp_path / "logs"),
+        "--experiment",
+        "e",
+        "--artifact-root",
+        str(tmp_path / "root"),
+    )
+
+    report = run_import(*arguments)
+
+    assert (report["artifacts"], report["points"]) == (3, 1)
+    assert report["skipped"] == {"images": 1, "images of an unknown kind": 1}
+    assert any("../out" in note for note in report["notes"])
+    files = {
+        path.as_posix().partition("artifacts/")[2]: path
+        for path in (tmp_path / "root").rglob("*")
+        if path.is_file()
+    }
+    assert sorted(files) == ["images/batch/3-0.png", "images/batch/3-1.png", "images/seen/in/7.png"]
+    assert files["images/batch/3-1.png"].read_bytes() == png + b"2"
+    with Image.open(files["images/seen/in/7.png"]) as image:
+        assert (np.asarray(image) == picture.transpose(1, 2, 0)).all()
+    again = run_import(*arguments)
+    assert (again["artifacts"], again["points"], again["same"]) == (0, 0, 1)
+    assert run_import(*arguments[:2], "--experiment", "other", "--no-artifacts")["skipped"]["images"] == 4
+
+
 def test_again_doubles_nothing_and_growth_is_added(
     run_import: Import, database_url: str, tmp_path: Path
 ) -> None:
