@@ -14,6 +14,11 @@ def test_models_are_logged_loaded_and_registered(run_whole: RunScript):
     run_whole("models.py")
 
 
+def test_no_method_of_the_client_is_forgotten(run_whole: RunScript):
+    """All of `dir(MlflowClient)` that is neither GenAI nor of MLflow's own server; the script fails when one was not called."""
+    assert int(run_whole("every_method.py").split()[-1]) >= 50
+
+
 def test_autologging(run_whole: RunScript):
     """scikit-learn and PyTorch Lightning: params, curves and data sets, without a line of code about them."""
     run_whole("autolog.py")
