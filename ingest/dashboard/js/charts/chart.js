@@ -264,6 +264,7 @@ function showTip(box, drawn, at, axis) {
   const isRight = at.left > at.width / 2 - 52;
   box.style.left = isRight ? "" : `${at.left + 68}px`;
   box.style.right = isRight ? `${at.width - at.left - 40}px` : "";
+  if (isRight && box.getBoundingClientRect().left < 4) Object.assign(box.style, { left: `${at.left + 68}px`, right: "" }); // out of the window
 }
 
 /** @param {import("./plot.js").Drawn & {i: number}} row */

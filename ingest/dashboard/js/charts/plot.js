@@ -78,7 +78,8 @@ export function createPlot(place, drawn, options, size) {
       setCursor: [
         (plot) => {
           const { left = -1 } = plot.cursor;
-          now.options.onCursor(left < 0 ? null : { left, width: plot.width, x: plot.posToVal(left, "x") });
+          // Linked charts show the line alone: values over twenty charts at once would hide the curves, and cost a frame.
+          now.options.onCursor(left < 0 || !plot.over.matches(":hover") ? null : { left, width: plot.width, x: plot.posToVal(left, "x") });
         },
       ],
       draw: [(plot) => (drawSpikes(plot, now.drawn), drawMarks(plot, now.drawn))],
