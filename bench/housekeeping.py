@@ -157,10 +157,17 @@ def command(service: Service, *arguments: str) -> tuple[dict[str, Any], int]:
     return json.loads(output), most_bytes
 
 
-def bytes_of(api: Api) -> int:
-    """What all points take on disk, indexes included."""
-    sql = "SELECT pg_total_relation_size('ingest.metric_chunks') + pg_total_relation_size('ingest.packed_chunks')"
-    return int(api.sql(sql).scalar)
+def bytes_of(api: Api, table: str) -> int:
+    """What the points in a table take on disk, indexes included."""
+    return int(api.sql(f"SELECT pg_total_relation_size('ingest.{table}')").scalar)
+
+
+def packed_bytes_of(api: Api) -> int:
+    """What compaction made of all points. The space that they leave is given back when nobody's snapshot needs it any more."""
+    left = int(api.sql("SELECT count(*) FROM metric_chunks").scalar)
+    if left:
+        raise Wrong(f"{left} chunks are left after compaction")
+    return bytes_of(api, "packed_chunks")
 
 
 class Watch(threading.Thread):
@@ -217,14 +224,14 @@ def measure(points: int, rounds: int, quiet_seconds: float, *, compacted: bool) 
         result: dict[str, Any] = {
             "points": points,
             "rounds": rounds,
-            "bytes_per_point_before": round(bytes_of(api) / (points * rounds), 1),
+            "bytes_per_point_before": round(bytes_of(api, "metric_chunks") / (points * rounds), 1),
         }
         if compacted:
             done, _ = command(service, "compact")
             if done["points"] != points * rounds:
                 raise Wrong(f"{done['points']} points were compacted of {points * rounds}")
             result |= {"compaction_points_per_second": round(done["points"] / done["seconds"]),
-                       "bytes_per_point_after": round(bytes_of(api) / (points * rounds), 1)}  # fmt: skip
+                       "bytes_per_point_after": round(packed_bytes_of(api) / (points * rounds), 1)}  # fmt: skip
         pulse = Pulse(service.url)
         pulse.start()
         time.sleep(1)
