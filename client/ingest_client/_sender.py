@@ -31,9 +31,10 @@ HEARTBEAT_PERIOD: Final = 20.0
 _POLL: Final = 0.2
 """Seconds between two looks at the spool; the hot path rings no bell."""
 
-MOST_WAITING: Final = 64
+MOST_WAITING: Final = 8
 """Ended runs of a process that keep a thread, files and mappings while nobody listens. The spools of further ones wait on the disk
-alone; whoever reaches the service first delivers them."""
+alone; whoever reaches the service first delivers them. Each holds some eight descriptors, and with a hundred live runs beside them
+a process must stay below the common limit of 1,024."""
 _IMPATIENT_RETRY: Final = 0.5
 """While somebody waits in flush or at exit, a service that is down is tried this often."""
 
