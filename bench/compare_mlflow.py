@@ -11,7 +11,7 @@ measured is idle. Each scenario is run on one, then on the other.
     log-batch      10, 100, 1,000 points a request   the same; ten metrics, steps going forward
     client         log_metric of the stock client    one process
     get-history    pages of 25,000, as the client reads; whole
-    runs/search    by a metric, ordered by another, pages of 100 and of 1,000
+    runs/search    by a metric, ordered by another, pages of 100 and of 1,000; right after the runs were filled in, and when ours are at rest
 
 Every point is counted in the database afterwards; a difference is an exit code of 1. Histories and runs to read are
 filled by SQL on MLflow's side, since its REST API would take hours.
@@ -42,6 +42,8 @@ from ingest.bench.machine import machine_facts
 from ingest.bench.results import write_result
 from ingest.bench.service import Service
 from ingest.bench.stock_mlflow import PACKAGES, mlflow_server
+from ingest.store.connections import connect_writer
+from ingest.store.sealing import Sealing, seal_some
 
 API = "/api/2.0/mlflow/"
 KEYS = 10
@@ -274,7 +276,23 @@ def _runs_of_mlflow(theirs: Contender, number: int) -> bool:
     return True
 
 
-def search(contender: Contender, page: int) -> None:
+def seal(ours: Contender) -> None:
+    """Put the runs at rest, as the service does by itself when nothing was written to them for a while."""
+
+    async def work() -> None:
+        connection = await connect_writer(ours.database_url)
+        try:
+            while await seal_some(connection, Sealing(quiet=-7200, patience=-7200, min_runs=1)):
+                pass
+            for table in ("search_segments", "search_metrics", "search_params", "runs"):
+                await connection.execute(f"VACUUM ANALYZE {table}", timeout=300)
+        finally:
+            await connection.close()
+
+    asyncio.run(work())
+
+
+def search(contender: Contender, page: int, state: str) -> None:
     """A page of runs by one metric, ordered by another."""
     times = []
     for _ in range(5):
@@ -285,7 +303,7 @@ def search(contender: Contender, page: int) -> None:
         )["runs"]  # fmt: skip
         times.append(time.perf_counter() - begin)
         assert len(found) == page
-    contender.note(f"runs/search, page of {page}: ms", median(times) * 1000)
+    contender.note(f"runs/search, page of {page}, {state}: ms", median(times) * 1000)
 
 
 # --- the run -----------------------------------------------------------------------------------------------------------
@@ -308,9 +326,11 @@ def compare(arguments: argparse.Namespace, ours: Contender, theirs: Contender) -
     for contender, run_id in zip(both, fill_history(ours, theirs, arguments.points), strict=True):
         read_history(contender, run_id, arguments.points)
     fill_runs(ours, theirs, arguments.runs)
-    for page in (100, 1000):
-        for contender in both:
-            search(contender, min(page, arguments.runs // 3))
+    for state in ("just logged", "at rest"):
+        for page in (100, 1000):
+            for contender in both:
+                search(contender, min(page, arguments.runs // 3), state)
+        seal(ours)
 
 
 def main() -> int:

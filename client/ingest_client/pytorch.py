@@ -19,33 +19,24 @@ torch is imported when one of the functions is called.
 
 from __future__ import annotations
 
-import importlib
-import io
 import json
-import shutil
 import tempfile
 import warnings
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
-from ingest_client._artifacts_access import download_artifacts
 from ingest_client._artifacts_paths import checked_path
 from ingest_client._checkpoints import Checkpoint, load_checkpoint, log_checkpoint
 from ingest_client._fluent import active_or_new
 from ingest_client._model_format import (
     ModelInfo,
     Signature,
-    as_array,
     infer_signature,
-    loader_flavors,
     read_mlmodel,
-    requirements_of,
-    save_example,
-    write_model_files,
 )
+from ingest_client._model_loading import fetched, load_data
+from ingest_client._model_saving import Format, as_signature, write_model
 from ingest_client.errors import ModelError
 
 if TYPE_CHECKING:
@@ -62,14 +53,6 @@ __all__ = [
     "log_model",
     "save_model",
 ]
-
-Format = Literal["state_dict", "pt2", "pickle"]
-
-LOADER_NAME: Final = "ingest_model_state_1"
-"""The module in `code/` by which a stock MLflow reads `state_dict`; its number is that of the payload's format."""
-
-_MLFLOW_PICKLE: Final = "mlflow.pytorch.pickle_module"
-_PICKLE_INFO: Final = "pickle_module_info.txt"
 
 
 def save_model(
@@ -105,7 +88,7 @@ def save_model(
         FileExistsError: The directory exists and is not empty.
         TypeError: It is no module.
     """
-    _save(
+    write_model(
         pytorch_model,
         Path(path),
         conda_env=conda_env,
@@ -177,7 +160,7 @@ def log_model(  # noqa: PLR0917 - MLflow's second argument is the path, by posit
     kept = {**(metadata or {}), **{key: value for key, value in details.items() if value}}
     with tempfile.TemporaryDirectory(prefix="ingest-model-", dir=target.artifact_workspace()) as folder:
         directory = Path(folder) / "model"
-        document, chosen = _save(
+        document, chosen = write_model(
             pytorch_model,
             directory,
             conda_env=conda_env,
@@ -201,7 +184,7 @@ def log_model(  # noqa: PLR0917 - MLflow's second argument is the path, by posit
         flavors=document["flavors"],
         model_uuid=document["model_uuid"],
         utc_time_created=document["utc_time_created"],
-        signature=_as_signature(document.get("signature")),
+        signature=as_signature(document.get("signature")),
         saved_input_example_info=document.get("saved_input_example_info"),
         metadata=document.get("metadata"),
         serialization_format=chosen,
@@ -238,7 +221,7 @@ def load_model(
         ModelError: It is no PyTorch model, its class is not here, or it would have to be unpickled. The message says what to do.
         ArtifactNotFound, ArtifactError: It is not there, or the service can't be reached.
     """
-    with _fetched(model_uri, dst_path) as directory:
+    with fetched(model_uri, dst_path) as directory:
         document = read_mlmodel(directory)
         flavor = document["flavors"].get("pytorch")
         if not isinstance(flavor, dict):
@@ -246,217 +229,8 @@ def load_model(
                 f"{model_uri} is no PyTorch model; its flavors are {', '.join(document['flavors'])}"
             )
         data = directory / checked_path(str(flavor.get("model_data", "data")))
-        loaded = _load_data(data, str(model_uri), model=model, allow_pickle=allow_pickle)
+        loaded = load_data(data, str(model_uri), model=model, allow_pickle=allow_pickle)
     return loaded.to(device) if device is not None else loaded
-
-
-# --- saving -----------------------------------------------------------------------------------------------------------
-
-
-def _save(
-    model: Any,
-    directory: Path,
-    *,
-    conda_env: dict[str, Any] | None,
-    code_paths: Sequence[str | Path] | None,
-    signature: Any,
-    input_example: Any,
-    pip_requirements: Sequence[str] | None,
-    extra_pip_requirements: Sequence[str] | None,
-    metadata: dict[str, Any] | None,
-    format: Format | None,  # noqa: A002 - the word for it
-    owner: dict[str, str],
-) -> tuple[dict[str, Any], str]:
-    """Write a model; what MLmodel says, and the format that was taken."""
-    import torch
-
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"a PyTorch model is a torch.nn.Module, not {type(model).__name__}")
-    if format not in {None, "state_dict", "pt2", "pickle"}:
-        raise ValueError(f"serialization_format is state_dict, pt2 or pickle, not {format!r}")
-    if directory.exists() and any(directory.iterdir()):
-        raise FileExistsError(f"{directory} exists and is not empty")
-    data = directory / "data"
-    data.mkdir(parents=True)
-    chosen, pickle_module = _write_data(model, data, input_example, format)
-    code = _write_code(directory, code_paths, with_loader=pickle_module == LOADER_NAME)
-    example_info = save_example(input_example, directory) if input_example is not None else None
-    flavors = loader_flavors(
-        pickle_module=pickle_module,
-        code=code,
-        torch_version=str(torch.__version__),
-        with_pyfunc=chosen != "tensors" and not isinstance(input_example, list | tuple),
-    )
-    flavors["pytorch"]["serialization_format"] = chosen
-    requirements = list(pip_requirements) if pip_requirements is not None else _requirements(model, chosen)
-    document = write_model_files(
-        directory,
-        flavors,
-        requirements=[*requirements, *(extra_pip_requirements or ())],
-        conda_env=conda_env,
-        signature=_signature(model, signature, input_example),
-        example_info=example_info,
-        metadata=metadata,
-        **owner,
-    )
-    return document, chosen
-
-
-def _write_data(model: Any, data: Path, example: Any, wanted: Format | None) -> tuple[str, str]:
-    """The model's own file; the format taken, and what MLflow calls its pickle module."""
-    import torch
-
-    if wanted == "pickle":
-        warnings.warn(
-            "the whole module is pickled, as asked for: whoever loads it runs whatever the file says, and needs the same code;"
-            " serialization_format='state_dict' or 'pt2' have neither fault",
-            stacklevel=4,
-        )
-        return _write_pickle(model, data), _MLFLOW_PICKLE
-    if wanted == "pt2":
-        _write_program(model, data, example)
-        return "pt2", _MLFLOW_PICKLE
-    from ingest_client._model_state import NotRestorable, Unexpressible, describe, restore
-
-    try:
-        payload = describe(model)
-        restore(payload)
-        trouble = "its class belongs to the running script" if _is_of_script(model) else None
-    except (Unexpressible, NotRestorable, RuntimeError, TypeError, AttributeError) as error:
-        payload, trouble = {}, str(error)
-        if wanted == "state_dict":
-            raise ModelError(
-                f"the model can't be described by its state_dict: {error}; serialization_format='pt2' with an input_example"
-                " needs no description"
-            ) from error
-    if trouble and wanted is None and example is not None:
-        try:
-            _write_program(model, data, example)
-            return "pt2", _MLFLOW_PICKLE
-        except ModelError as error:
-            trouble += f"; {error}"
-    if payload:
-        if trouble:
-            warnings.warn(
-                f"{trouble}: other programs can load this model only into a module of their own, by load_model(…, model=…);"
-                " put the class into a module of its own, or give an input_example",
-                stacklevel=4,
-            )
-        torch.save(payload, data / "model.pth")
-        (data / _PICKLE_INFO).write_text(LOADER_NAME)
-        return "state_dict", LOADER_NAME
-    warnings.warn(
-        f"only the tensors of the model are saved, since {trouble}; load_model(…, model=…) loads them into a module, and MLflow can't"
-        " load them. An input_example lets it be saved as a torch.export program",
-        stacklevel=4,
-    )
-    torch.save({key: _on_cpu(value) for key, value in model.state_dict().items()}, data / "state_dict.pth")
-    return "tensors", _MLFLOW_PICKLE
-
-
-def _write_pickle(model: Any, data: Path) -> str:
-    import torch
-
-    try:
-        import cloudpickle as pickler
-    except ImportError:
-        import pickle as pickler
-    if isinstance(model, torch.jit.ScriptModule):
-        model.save(str(data / "model.pth"))
-    else:
-        torch.save(model, data / "model.pth", pickle_module=pickler)
-    (data / _PICKLE_INFO).write_text(_MLFLOW_PICKLE)
-    return "pickle"
-
-
-def _write_program(model: Any, data: Path, example: Any) -> None:
-    """A torch.export program; the first dimension of its inputs may vary if that of the example is over 1."""
-    import torch
-
-    if example is None:
-        raise ModelError("a torch.export program needs an input_example, by which the model is traced")
-    arguments = tuple(
-        torch.as_tensor(as_array(a)) for a in (example if isinstance(example, list | tuple) else (example,))
-    )
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    arguments = tuple(argument.to(device) for argument in arguments)
-    try:
-        shapes = tuple({0: torch.export.Dim.AUTO} if a.dim() and a.shape[0] > 1 else {} for a in arguments)
-        with torch.no_grad():
-            program = torch.export.export(model, arguments, dynamic_shapes=shapes)
-        torch.export.save(program, data / "model.pt2")
-    except Exception as error:
-        (data / "model.pt2").unlink(missing_ok=True)
-        raise ModelError(f"torch.export can't trace the model: {type(error).__name__}: {error}") from error
-
-
-def _is_of_script(model: Any) -> bool:
-    return any(type(part).__module__ == "__main__" for part in model.modules())
-
-
-def _on_cpu(value: Any) -> Any:
-    return value.detach().cpu() if hasattr(value, "detach") else value
-
-
-def _write_code(directory: Path, code_paths: Sequence[str | Path] | None, *, with_loader: bool) -> str | None:
-    if not code_paths and not with_loader:
-        return None
-    code = directory / "code"
-    code.mkdir()
-    for source in map(Path, code_paths or ()):
-        if source.is_dir():
-            shutil.copytree(source, code / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, code / source.name)
-    if with_loader:
-        from ingest_client import _model_state
-
-        shutil.copy2(_model_state.__file__, code / f"{LOADER_NAME}.py")
-    return "code"
-
-
-def _requirements(model: Any, chosen: str) -> list[str]:
-    modules = {type(part).__module__.partition(".")[0] for part in model.modules()} | {"torch"}
-    if chosen == "pt2":
-        modules = {"torch"}
-    return [
-        *requirements_of(sorted(modules)),
-        *(requirements_of(["cloudpickle"]) if chosen == "pickle" else []),
-    ]
-
-
-def _signature(model: Any, given: Any, example: Any) -> Any:
-    """The signature that was given, or that of the example and of what the model makes of it."""
-    import torch
-
-    if given is False:
-        return None
-    if given is not None or example is None:
-        return given
-    if isinstance(example, list | tuple) or hasattr(example, "columns"):
-        return infer_signature(example)
-    was_training = model.training
-    try:
-        model.eval()
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        with torch.no_grad():
-            output = model(torch.as_tensor(as_array(example)).to(device))
-        return infer_signature(example, output)
-    except Exception as error:  # noqa: BLE001 - whatever a user's model raises: the model is still saved
-        warnings.warn(
-            f"the signature says nothing of the output: {type(error).__name__}: {error}", stacklevel=5
-        )
-        return infer_signature(example)
-    finally:
-        model.train(was_training)
-
-
-def _as_signature(document: dict[str, Any] | None) -> Signature | None:
-    return (
-        None
-        if document is None
-        else Signature(document["inputs"], document.get("outputs"), document.get("params"))
-    )
 
 
 # --- logging ----------------------------------------------------------------------------------------------------------
@@ -491,153 +265,3 @@ def _note_in_history(run: Run, info: ModelInfo) -> None:
         }
     )
     run.set_tag("mlflow.log-model.history", json.dumps(run.logged_models[-20:]))
-
-
-# --- loading ----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _fetched(model_uri: str | Path, dst_path: str | Path | None) -> Iterator[Path]:
-    uri = str(model_uri)
-    if dst_path is not None:
-        Path(dst_path).mkdir(parents=True, exist_ok=True)
-        yield Path(download_artifacts(uri, dst_path=dst_path))
-        return
-    folder = tempfile.mkdtemp(prefix="ingest-model-")
-    try:
-        is_local = "://" not in uri and not uri.startswith(("runs:", "models:", "mlflow-artifacts:", "file:"))
-        yield Path(uri) if is_local else Path(download_artifacts(uri, dst_path=folder))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _load_data(data: Path, uri: str, *, model: Any, allow_pickle: bool) -> Any:
-    import torch
-
-    tensors, whole, program = data / "state_dict.pth", data / "model.pth", data / "model.pt2"
-    if tensors.exists():
-        if model is None:
-            raise ModelError(
-                f"{uri} holds only tensors: give load_model the module to load them into, model=…"
-            )
-        model.load_state_dict(torch.load(tensors, map_location="cpu", weights_only=True))
-        return model
-    if whole.exists():
-        return _load_whole(whole, uri, model=model, allow_pickle=allow_pickle)
-    if program.exists():
-        _check_program(program, uri)
-        return torch.export.load(program).module()
-    raise ModelError(f"{uri} has neither data/model.pth nor data/model.pt2")
-
-
-def _load_whole(file: Path, uri: str, *, model: Any, allow_pickle: bool) -> Any:
-    import torch
-
-    from ingest_client._model_state import NotRestorable, is_payload, restore
-
-    foreign = _foreign_classes(file)
-    try:
-        with torch.serialization.safe_globals(foreign):
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        if not allow_pickle:
-            raise ModelError(
-                f"{uri} holds a whole module that would have to be unpickled, which runs whatever the file says"
-                f" ({str(error).splitlines()[0] if str(error) else type(error).__name__}). If you trust who wrote it:"
-                " load_model(…, allow_pickle=True)"
-            ) from error
-        return torch.load(file, map_location="cpu", weights_only=False)
-    if not is_payload(loaded):
-        return loaded
-    if model is not None:
-        model.load_state_dict(loaded["state_dict"])
-        return model
-    try:
-        return restore(loaded)
-    except NotRestorable as error:
-        raise ModelError(
-            f"{uri}: {error}. Or load its tensors into a module of yours: load_model(…, model=…)"
-        ) from error
-
-
-def _foreign_classes(file: Path) -> list[Any]:
-    """The classes of modules of torch and torchvision that a pickled module names: torch makes them without running code of the file."""
-    import torch
-
-    try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
-    except Exception:  # noqa: BLE001 - a file of another kind: torch.load will say what is wrong with it
-        return []
-    classes: list[Any] = []
-    for name in names:
-        module, _, attribute = name.rpartition(".")
-        if module.partition(".")[0] not in {"torch", "torchvision"}:
-            continue
-        try:
-            found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError):
-            continue
-        if isinstance(found, type) and issubclass(found, torch.nn.Module):
-            classes.append(found)
-    return classes
-
-
-def _check_program(file: Path, uri: str) -> None:
-    """torch.export.load unpickles what an archive says is pickled: refuse one with more than tensors in such places.
-
-    Raises:
-        ModelError: It has.
-    """
-    import torch
-
-    try:
-        with zipfile.ZipFile(file) as archive:
-            contents = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-            raw = _raw_records(archive, contents)
-            for name in contents.keys() - raw:
-                content = archive.read(name)
-                if _is_text(content):
-                    continue
-                try:
-                    torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-                except Exception as error:
-                    raise ModelError(
-                        f"{uri}: {name} in its torch.export program is more than tensors; it is not loaded"
-                    ) from error
-    except zipfile.BadZipFile as error:
-        raise ModelError(f"{uri}: model.pt2 is damaged: {error}") from error
-
-
-def _raw_records(archive: zipfile.ZipFile, names: Mapping[str, Any]) -> set[str]:
-    """Records that the archive's own tables say are plain bytes of tensors, and that no table says are pickled."""
-    raw: set[str] = set()
-    pickled: set[str] = set()
-    for name in names:
-        if not name.endswith("_config.json"):
-            continue
-        entries = json.loads(archive.read(name)).get("config", {})
-        folder = name.rpartition("/")[0]
-        for entry in entries.values() if isinstance(entries, dict) else ():
-            if isinstance(entry, dict) and isinstance(entry.get("path_name"), str):
-                is_raw = entry.get("use_pickle") is False and entry["path_name"].startswith(
-                    ("weight_", "tensor_")
-                )
-                (raw if is_raw else pickled).add(f"{folder}/{entry['path_name']}")
-    return raw - pickled
-
-
-def _is_text(content: bytes) -> bool:
-    """JSON, or a short word such as a version: nothing that an unpickler would take."""
-    try:
-        text = content.decode("utf-8")
-        if (
-            len(text) <= 64
-            and text.isascii()
-            and text.count("\n") <= 1
-            and text.strip().replace(".", "").isalnum()
-        ):
-            return True
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
