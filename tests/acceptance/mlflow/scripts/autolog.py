@@ -25,6 +25,15 @@ assert "training_mean_squared_error" in data.metrics, data.metrics
 assert data.tags["estimator_name"] == "RandomForestRegressor"
 inputs = mlflow.get_run(run.info.run_id).inputs.dataset_inputs
 assert [(tag.key, tag.value) for tag in inputs[0].tags] == [("mlflow.data.context", "train")]
+
+mlflow.sklearn.autolog(log_models=True, registered_model_name="forest")
+forest = RandomForestRegressor(n_estimators=4, max_depth=2, random_state=0)
+with mlflow.start_run() as run:
+    forest.fit(x, y)
+wanted = forest.predict(x)
+assert np.allclose(mlflow.sklearn.load_model(f"runs:/{run.info.run_id}/model").predict(x), wanted)
+assert np.allclose(mlflow.pyfunc.load_model("models:/forest/1").predict(x), wanted)
+assert mlflow.MlflowClient().get_model_version("forest", "1").run_id == run.info.run_id
 mlflow.sklearn.autolog(disable=True)
 
 
