@@ -19,7 +19,6 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLResolveInfo,
-    GraphQLScalarType,
     GraphQLSchema,
     build_schema,
     execute,
@@ -44,7 +43,6 @@ __all__ = ["ROUTES"]
 
 _SDL: Final = """
 directive @component(name: String!) on QUERY | MUTATION
-scalar LongString
 
 type Query {
   mlflowGetExperiment(input: MlflowGetExperimentInput): MlflowGetExperimentResponse
@@ -70,28 +68,28 @@ type MlflowGetMetricHistoryBulkIntervalResponse { metrics: [MlflowMetricWithRunI
 
 type Tag { key: String, value: String }
 type MlflowExperiment {
-  experimentId: String, name: String, artifactLocation: String, lifecycleStage: String, creationTime: LongString,
-  lastUpdateTime: LongString, effectiveTraceArchivalRetention: String, tags: [Tag!]
+  experimentId: String, name: String, artifactLocation: String, lifecycleStage: String, creationTime: String,
+  lastUpdateTime: String, effectiveTraceArchivalRetention: String, tags: [Tag!]
 }
 type MlflowRunInfo {
   runId: String, runUuid: String, runName: String, experimentId: String, userId: String, status: String,
-  startTime: LongString, endTime: LongString, artifactUri: String, lifecycleStage: String
+  startTime: String, endTime: String, artifactUri: String, lifecycleStage: String
 }
 type MlflowMetric {
-  key: String, value: Float, timestamp: LongString, step: LongString, modelId: String, runId: String,
+  key: String, value: Float, timestamp: String, step: String, modelId: String, runId: String,
   datasetName: String, datasetDigest: String
 }
-type MlflowMetricWithRunId { key: String, value: Float, timestamp: LongString, step: LongString, runId: String }
+type MlflowMetricWithRunId { key: String, value: Float, timestamp: String, step: String, runId: String }
 type MlflowRunData { metrics: [MlflowMetric!], params: [Tag!], tags: [Tag!] }
 type MlflowDataset { name: String, digest: String, sourceType: String, source: String, schema: String, profile: String }
 type MlflowDatasetInput { tags: [Tag!], dataset: MlflowDataset }
 type MlflowModelInput { modelId: String }
-type MlflowModelOutput { modelId: String, step: LongString }
+type MlflowModelOutput { modelId: String, step: String }
 type MlflowRunInputs { datasetInputs: [MlflowDatasetInput!], modelInputs: [MlflowModelInput!] }
 type MlflowRunOutputs { modelOutputs: [MlflowModelOutput!] }
 type MlflowModelVersion {
   name: String, version: String, status: String, source: String, runId: String, currentStage: String, description: String,
-  creationTimestamp: LongString, lastUpdatedTimestamp: LongString
+  creationTimestamp: String, lastUpdatedTimestamp: String
 }
 type MlflowRunExtension {
   info: MlflowRunInfo, data: MlflowRunData, inputs: MlflowRunInputs, outputs: MlflowRunOutputs,
@@ -106,14 +104,10 @@ _SNAKE: Final = {"runUuid": "run_id"}
 Resolve = Callable[[dict[str, Any], Services], Awaitable[dict[str, Any]]]
 
 
-def _metric_value(metric: dict[str, Any], _: GraphQLResolveInfo) -> float | None:
+def _metric_value(metric: dict[str, Any], _: GraphQLResolveInfo[Services]) -> float | None:
     """What JSON and the interface can take: no NaN, and the largest float for infinity, as MLflow stores it."""
     number = float(metric["value"])
     return None if math.isnan(number) else max(-_LARGEST, min(_LARGEST, number))
-
-
-def _text(value: object) -> str:
-    return str(value)
 
 
 async def _experiment(sent: dict[str, Any], services: Services) -> dict[str, Any]:
@@ -138,13 +132,13 @@ def _object(answer: dict[str, Any] | bytes) -> dict[str, Any]:
     return found
 
 
-async def _experiment_of_run(run: dict[str, Any], info: GraphQLResolveInfo) -> dict[str, Any]:
+async def _experiment_of_run(run: dict[str, Any], info: GraphQLResolveInfo[Services]) -> dict[str, Any]:
     found = await _experiment({"experiment_id": run["info"]["experiment_id"]}, info.context)
     experiment: dict[str, Any] = found["experiment"]
     return experiment
 
 
-async def _versions_of_run(run: dict[str, Any], info: GraphQLResolveInfo) -> list[dict[str, Any]]:
+async def _versions_of_run(run: dict[str, Any], info: GraphQLResolveInfo[Services]) -> list[dict[str, Any]]:
     sent = {"filter": f"run_id='{run['info']['run_id']}'", "max_results": 1000}
     found = _object(await version_endpoints.search(info.context, model_versions.read_search(sent)))
     versions: list[dict[str, Any]] = found.get("model_versions", [])
@@ -154,7 +148,7 @@ async def _versions_of_run(run: dict[str, Any], info: GraphQLResolveInfo) -> lis
 def _top(resolve: Resolve) -> Callable[..., Awaitable[dict[str, Any]]]:
     """A field of Query: the input in snake case, without what is not given; an error as `apiError`."""
 
-    async def field(_: object, info: GraphQLResolveInfo, **given: Any) -> dict[str, Any]:
+    async def field(_: object, info: GraphQLResolveInfo[Services], **given: Any) -> dict[str, Any]:
         sent = {
             _snake(name): value for name, value in (given.get("input") or {}).items() if value is not None
         }
@@ -169,7 +163,7 @@ def _top(resolve: Resolve) -> Callable[..., Awaitable[dict[str, Any]]]:
     return field
 
 
-def _plain(source: object, info: GraphQLResolveInfo, **_: object) -> object:
+def _plain(source: object, info: GraphQLResolveInfo[Services], **_: object) -> object:
     """A field of an object of REST's, which leaves empty lists out."""
     found = source.get(_snake(info.field_name)) if isinstance(source, dict) else None
     return [] if found is None and is_list_type(info.return_type) else found
@@ -183,7 +177,6 @@ def _snake(name: str) -> str:
 
 def _make_schema() -> GraphQLSchema:
     schema = build_schema(_SDL)
-    cast("GraphQLScalarType", schema.type_map["LongString"]).serialize = _text  # type: ignore[method-assign]
     for name in ("MlflowMetric", "MlflowMetricWithRunId"):
         cast("Any", schema.type_map[name]).fields["value"].resolve = _metric_value
     query = cast("Any", schema.type_map["Query"]).fields
