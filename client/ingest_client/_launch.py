@@ -11,6 +11,7 @@ every rank. docs/distributed.md says what that takes of a script.
     Open MPI        OMPI_COMM_WORLD_RANK, …_SIZE           PMIX_NAMESPACE; on one machine: the launcher
     MPICH, Intel    PMI_RANK, PMI_SIZE                     on one machine: the launcher
     others          RANK, WORLD_SIZE                       MASTER_ADDR, MASTER_PORT; on one machine: the launcher
+    a script        RANK, WORLD_SIZE                       INGEST_JOB_ID
 
 A process on the same machine is told apart by its pid, the time at which it started and the boot it started in, which no other
 ever has: two jobs in a row never share a run. Restarts of workers by torchrun's agent, and requeued SLURM jobs, keep theirs.
@@ -43,6 +44,7 @@ _RANKS: Final = (
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
     ("PMI_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
     ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+    ("INGEST_JOB_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
 )  # fmt: skip
 """In the order in which they are tried: the innermost launcher first, since torchrun runs inside SLURM and MPI jobs."""
 

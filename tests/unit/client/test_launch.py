@@ -91,6 +91,15 @@ def test_a_process_alone_has_a_run_of_its_own(env):
     assert launch_of(env, launcher) is None
 
 
+def test_a_script_that_starts_its_ranks_itself_names_the_job():
+    env = {"WORLD_SIZE": "2", "INGEST_JOB_ID": "sweep-7"}
+    first, second = (launch_of({**env, "RANK": rank}, launcher, "sweep-7") for rank in "01")
+    assert first is not None
+    assert second is not None
+    assert (first.ranks.rank, second.ranks.rank, second.ranks.size, second.is_sure) == (0, 1, 2, True)
+    assert first.run_id(0) == second.run_id(0)
+
+
 def test_mpi_over_machines_without_any_name_is_not_guessed_at():
     env = {**HYDRA, "MPI_LOCALNRANKS": "1"}
     assert launch_of(env, launcher) is None
