@@ -76,7 +76,7 @@ def test_the_proof_fails_for_a_batch_that_was_never_sent(bench_service: Service)
 
 
 def test_raw_copy_measures_an_identical_table_and_removes_it(bench_service: Service) -> None:
-    figures = run_raw_copy(bench_service, TINY)
+    figures = run_raw_copy(bench_service, TINY.but(duration=2.0))
 
     assert figures["points_per_s"] > 0
     assert figures["synchronous_commit"] == "on"
@@ -165,7 +165,7 @@ def test_the_example_trains_under_noise_and_proves_what_is_stored(
     assert "every step, timestamp and value is the same" in done.stdout
     assert "meanwhile 1 other writers: logged" in done.stdout
     logged = json.loads(summary.read_text())
-    assert logged["points"] > 20
+    assert logged["points"] > 4  # two seconds, on a machine that may be busy
     with Api(bench_service.url) as api:
         beside = "SELECT count(*) FROM metrics WHERE run_id = {} AND key LIKE 'system/%'"
         assert int(api.sql(beside.format(sql_id(parse_id(logged["run_id"])))).scalar) > 5
