@@ -149,7 +149,7 @@ def test_the_example_trains_under_noise_and_proves_what_is_stored(
     pytest.importorskip("torchvision", reason="the example needs torch and torchvision")
     summary = tmp_path / "summary.json"
     example = [sys.executable, str(ROOT / "bench" / "fashion_mnist.py"), "--small", "--data", "digits"]
-    options = ["--seconds", "2", "--epochs", "50", "--noise-writers", "1", "--summary", str(summary)]
+    options = ["--seconds", "6", "--epochs", "50", "--noise-writers", "1", "--summary", str(summary)]
     environment = os.environ | {
         "INGEST_TRACKING_URI": bench_service.url,
         "INGEST_SPOOL_DIR": str(tmp_path / "spool"),
@@ -165,7 +165,7 @@ def test_the_example_trains_under_noise_and_proves_what_is_stored(
     assert "every step, timestamp and value is the same" in done.stdout
     assert "meanwhile 1 other writers: logged" in done.stdout
     logged = json.loads(summary.read_text())
-    assert logged["points"] > 4  # two seconds, on a machine that may be busy
+    assert logged["points"] > 20
     with Api(bench_service.url) as api:
         beside = "SELECT count(*) FROM metrics WHERE run_id = {} AND key LIKE 'system/%'"
         assert int(api.sql(beside.format(sql_id(parse_id(logged["run_id"])))).scalar) > 5
