@@ -294,6 +294,5 @@ class Sender(threading.Thread):
             self._settled.notify_all()
 
 
-_waiting: weakref.WeakSet[Sender] = (
-    weakref.WeakSet()
-)  # ended, and nobody listens; dead ones count for nothing
+_waiting: weakref.WeakSet[Sender] = weakref.WeakSet()
+"""Those that have ended, and wait for somebody to listen; dead ones count for nothing."""

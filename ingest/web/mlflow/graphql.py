@@ -20,6 +20,7 @@ from graphql import (
     GraphQLError,
     GraphQLResolveInfo,
     GraphQLSchema,
+    OperationDefinitionNode,
     build_schema,
     execute,
     is_list_type,
@@ -96,8 +97,10 @@ type MlflowRunExtension {
   experiment: MlflowExperiment, modelVersions: [MlflowModelVersion!]
 }
 """
-MAX_TOKENS: Final = 2_000
-"""Of one question; the longest of the interface has about 150."""
+MAX_TOKENS: Final = 500
+"""Of one request; the longest of the interface has about 150."""
+MOST_RUNS: Final = 100
+"""Of a search: each may be asked for its experiment and versions. The interface looks at the first."""
 _LARGEST: Final = sys.float_info.max
 _SNAKE: Final = {"runUuid": "run_id"}
 
@@ -119,7 +122,10 @@ async def _run(sent: dict[str, Any], services: Services) -> dict[str, Any]:
 
 
 async def _search_runs(sent: dict[str, Any], services: Services) -> dict[str, Any]:
-    return _object(await search_endpoints.runs(services, searches.read_search_runs(sent)))
+    most = min(sent.get("max_results", MOST_RUNS), MOST_RUNS)
+    return _object(
+        await search_endpoints.runs(services, searches.read_search_runs({**sent, "max_results": most}))
+    )
 
 
 async def _history(sent: dict[str, Any], services: Services) -> dict[str, Any]:
@@ -212,6 +218,12 @@ def _read(body: Any) -> tuple[DocumentNode, dict[str, Any], str | None]:
         raise MlflowError(
             "NOT_IMPLEMENTED", "; ".join(problem.message for problem in problems) + " (docs/mlflow.md)"
         )
+    if any(
+        isinstance(one, OperationDefinitionNode) and len(one.selection_set.selections) > 1
+        for one in document.definitions
+    ):
+        # By aliases one small request could ask for a hundred histories at once.
+        raise refused("A GraphQL request may ask one question: one field of Query.")
     return document, variables, name if isinstance(name, str) else None
 
 

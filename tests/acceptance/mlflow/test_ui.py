@@ -159,6 +159,7 @@ def test_an_error_stands_in_the_answer_and_what_is_not_known_is_refused(with_ui:
         "run": None,
     }
     for query in (
+        "{ a: mlflowGetRun { apiError { code } } b: mlflowGetRun { apiError { code } } }",
         "{ mlflowListTraces { id } }",
         "{ mlflowGetRun(",
         "{" * 500,
@@ -168,6 +169,14 @@ def test_an_error_stands_in_the_answer_and_what_is_not_known_is_refused(with_ui:
             ask(f"{with_ui.url}/graphql", {"query": query})
         assert caught.value.code in {400, 501}
         assert json.load(caught.value)["error_code"] in {"INVALID_PARAMETER_VALUE", "NOT_IMPLEMENTED"}
+
+
+def test_a_search_gives_runs_with_their_experiment(with_ui: ServiceProcess) -> None:
+    query = "query Q($d: MlflowSearchRunsInput) { mlflowSearchRuns(input: $d) { runs { info { runName } experiment { name } modelVersions { name } } } }"
+    sent = {"experimentIds": ["1"], "filter": "run_name = 'curve-1'", "maxResults": 50_000}
+    answer = ask(f"{with_ui.url}/graphql", {"query": query, "variables": {"d": sent}})
+    found = {"info": {"runName": "curve-1"}, "experiment": {"name": "curves"}, "modelVersions": []}
+    assert answer["data"]["mlflowSearchRuns"]["runs"] == [found]
 
 
 def test_numbers_that_json_has_not(with_ui: ServiceProcess) -> None:
