@@ -7,6 +7,8 @@
 The first event tells where everything stands, unless a cursor (`Last-Event-ID`, as browsers send it by themselves, or `cursor=`)
 says what is known already. A comment line every HEARTBEAT seconds keeps proxies from closing an idle stream: that is all that
 idle runs cost. A reader that does not take an event within WRITE_TIMEOUT is disconnected and goes on from its cursor.
+
+Who may read is asked again every RECHECK seconds: a stream does not outlive its token or session, as no other request does.
 """
 
 from __future__ import annotations
@@ -18,8 +20,11 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
+from ingest.auth import Forbidden, Unauthenticated
 from ingest.live.hub import TooManyWatchers, Watcher
 from ingest.live.watch import Watch
+from ingest.store.errors import StoreError
+from ingest.web import sessions
 from ingest.web.problems import Problem
 from ingest.web.routes import SERVICES, Query, Route
 from ingest_schema.ids import parse_id
@@ -32,8 +37,11 @@ HEARTBEAT: Final = 15.0
 """Seconds; proxies close after 30 or 60."""
 WRITE_TIMEOUT: Final = 10.0
 """Seconds that a reader may leave an event in our buffers."""
+RECHECK: Final = 3.0
+"""Seconds between two looks at the token or session behind a stream. Tokens are remembered as long (`ingest.auth`); a session
+costs one look-up by key, 170 a second where as many streams are open as may be."""
 LIFETIME: Final = 3600.0
-"""Seconds after which a stream ends and the reader comes back: its token is checked anew."""
+"""Seconds after which a stream ends and the reader comes back, maybe to another service."""
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -51,9 +59,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         with hub.watching(watch) as watcher:
             await response.prepare(request)
             await _write(response, b"retry: 2000\n\n")
-            deadline = asyncio.get_running_loop().time() + LIFETIME
-            while not hub.is_closing.is_set() and asyncio.get_running_loop().time() < deadline:
-                await _tell(response, watcher)
+            await _tell_for_ever(request, response, watcher, hub.is_closing)
     except TooManyWatchers as error:
         raise Problem(429, "too_many_streams", f"{error}.", headers={"Retry-After": "10"}) from error
     except (ConnectionError, TimeoutError):
@@ -62,10 +68,42 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def _tell_for_ever(
+    request: web.Request, response: web.StreamResponse, watcher: Watcher, is_closing: asyncio.Event
+) -> None:
+    """Tell news, and now and then that we are alive, until the service ends, the hour is over, or the reader may read no more."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + LIFETIME
+    check_at, beat_at = clock() + RECHECK, clock() + HEARTBEAT
+    while not is_closing.is_set() and clock() < end:
+        if clock() >= check_at:
+            if not await _may_read(request):
+                return
+            check_at = clock() + RECHECK
+        if await watcher.news(max(0.0, min(check_at, beat_at) - clock())):
+            await _tell(response, watcher)
+        elif clock() >= beat_at:
+            await _write(response, b": alive\n\n")
+        else:
+            continue
+        beat_at = clock() + HEARTBEAT
+
+
+async def _may_read(request: web.Request) -> bool:
+    """Whether the token or session that opened this stream still stands."""
+    authenticator = request.app[SERVICES].authenticator
+    try:
+        await authenticator.check(
+            request.headers.get("Authorization"), "read", session=sessions.of_request(request)
+        )
+    except (Unauthenticated, Forbidden):
+        return False
+    except StoreError:
+        pass  # the database is away: there is no news either, and whether the token stands is asked when it is back
+    return True
+
+
 async def _tell(response: web.StreamResponse, watcher: Watcher) -> None:
-    if not await watcher.news(HEARTBEAT):
-        await _write(response, b": alive\n\n")
-        return
     news = orjson.dumps(watcher.watch.tell())
     await _write(response, b"id: %s\nevent: news\ndata: %s\n\n" % (watcher.watch.cursor.encode(), news))
 

@@ -1,6 +1,6 @@
 """The dashboard in Debian's Chromium, against a real `ingest serve` whose data was logged through the real client.
 
-    dashboard  (session) the service's address, with runs in it: see `seeded`
+    dashboard  (session) the service's address, with runs in it: see seed.py
     open_page  a function `open_page(path, **context options) -> Page`; each page has a browser context of its own
     page       one such page
 
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,22 @@ def create_experiment(url: str, name: str) -> None:
     urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/experiments", body), timeout=10).close()
 
 
-@pytest.fixture(scope="session")
-def dashboard(bundled_postgres: str, _template: str) -> Iterator[str]:
-    """Address of a service with runs."""
+@contextmanager
+def migrated_database(server: str, template: str) -> Iterator[str]:
+    """URL of a new database with our schema; for fixtures that outlive a test."""
     from ingest.migrations import migrate
 
-    home = Path(tempfile.mkdtemp(prefix="ingest-test-browser-"))
-    ready = home / "ready"
-    with new_database(bundled_postgres, template=_template) as database, (home / "log").open("wb") as log:
+    with new_database(server, template=template) as database:
         run_apart(lambda: migrate(database))
-        command = ingest_command("serve", "--port", "0", "--ready-file", str(ready))
+        yield database
+
+
+@contextmanager
+def serving(database: str, home: Path, *arguments: str) -> Iterator[str]:
+    """Address of `ingest serve` on this database, with its data in this directory."""
+    ready = home / "ready"
+    command = ingest_command("serve", "--port", "0", "--ready-file", str(ready), *arguments)
+    with (home / "log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "--data-dir", str(home / "data"), "--database-url", database],
             stdin=subprocess.DEVNULL,
@@ -71,16 +78,29 @@ def dashboard(bundled_postgres: str, _template: str) -> Iterator[str]:
         )
         try:
             run_apart(lambda: wait_until(ready.exists, timeout=40))
-            url = ready.read_text().strip()
-            subprocess.run(
-                [sys.executable, SEED], env=client_environment(url, home / "spool"), check=True, timeout=120
-            )
-            create_experiment(url, "empty")
-            yield url
+            yield ready.read_text().strip()
         finally:
             process.terminate()
             process.wait(40)
-    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def dashboard_database(bundled_postgres: str, _template: str) -> Iterator[str]:
+    """URL of the database below `dashboard`, for what only time or an accident would bring about."""
+    with migrated_database(bundled_postgres, _template) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def dashboard(dashboard_database: str) -> Iterator[str]:
+    """Address of a service with runs."""
+    with tempfile.TemporaryDirectory(prefix="ingest-test-browser-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        with serving(dashboard_database, home) as url:
+            environment = client_environment(url, home / "spool")
+            subprocess.run([sys.executable, SEED], env=environment, check=True, timeout=120)
+            create_experiment(url, "empty")
+            yield url
 
 
 @pytest.fixture(scope="module")

@@ -4,36 +4,44 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import StartService, run_ingest
+from tests.browser.conftest import migrated_database, serving
+from tests.conftest import run_ingest
 
 Tokens = dict[str, str]
 
 
-@pytest.fixture
-def guarded(start_service: StartService, database_url: str) -> tuple[str, Tokens, str]:
+@pytest.fixture(scope="module")
+def guarded(
+    bundled_postgres: str, _template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Tokens, str]]:
     """A service that wants tokens: its address, a token for each role, and the id of a run."""
-    tokens = {
-        role: run_ingest(
-            "token", "create", role, "--role", role, INGEST_DATABASE_URL=database_url
-        ).stdout.split()[-1]
-        for role in ("read", "write", "admin")
-    }
-    service = start_service("--database-url", database_url, "--require-token")
+    with migrated_database(bundled_postgres, _template) as database:
+        tokens = {
+            role: run_ingest(
+                "token", "create", role, "--role", role, INGEST_DATABASE_URL=database
+            ).stdout.split()[-1]
+            for role in ("read", "write", "admin")
+        }
+        with serving(database, tmp_path_factory.mktemp("guarded"), "--require-token") as url:
+            yield url, tokens, create_run(url, tokens["admin"])
+
+
+def create_run(url: str, token: str) -> str:
     body = json.dumps({"experiment_id": "0", "run_name": "guarded run", "start_time": 1}).encode()
     request = urllib.request.Request(
-        f"{service.url}/api/2.0/mlflow/runs/create",
+        f"{url}/api/2.0/mlflow/runs/create",
         body,
-        {"Authorization": f"Bearer {tokens['admin']}", "Content-Type": "application/json"},
+        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         run_id: str = json.load(answer)["run"]["info"]["run_id"]
-    return service.url, tokens, run_id
+    return run_id
 
 
 def logged_in(browser: Browser, url: str, path: str, token: str) -> Page:
@@ -81,6 +89,19 @@ def test_a_read_only_session_sees_nothing_that_changes_things(chromium: Browser,
     page.get_by_title("More of this run").click()
     expect(page.get_by_role("menuitem", name="Copy the run's id")).to_be_visible()
     expect(page.get_by_role("menuitem", name="Delete")).to_have_count(0)
+    page.context.close()
+
+
+def test_a_page_whose_session_ends_elsewhere_asks_to_log_in(chromium: Browser, guarded: Any) -> None:
+    """Within seconds, although nobody touches it."""
+    url, tokens, run_id = guarded
+    page = logged_in(chromium, url, f"/runs/{run_id}?tab=charts", tokens["read"])
+    expect(page.get_by_role("heading", name="guarded run")).to_be_visible()
+    other = page.context.new_page()
+    other.goto(f"{url}/operations")
+    other.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    assert "next=" in page.url
     page.context.close()
 
 

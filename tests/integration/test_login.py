@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from http.cookies import Morsel
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from ingest import auth
 from ingest.auth import hash_token, new_token
 from ingest.services import open_services
 from ingest.settings import Settings
+from ingest.web import stream
 from ingest.web.app import create_app
 from ingest.web.routes import SERVICES
 from ingest.web.sessions import COOKIE
@@ -146,6 +150,55 @@ async def test_a_session_ends_with_its_time(browser: Client) -> None:
 
     await browser.server.app[SERVICES].database.edit(work)
     assert (await browser.get("/api/v1/runs")).status == 401
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens are remembered for a tenth of a second, and streams looked at as often."""
+    monkeypatch.setattr(auth, "CACHE_SECONDS", 0.1)
+    monkeypatch.setattr(stream, "RECHECK", 0.1)
+
+
+async def open_stream(client: Client, headers: dict[str, str]) -> ClientResponse:
+    """A stream that has begun, and goes on."""
+    response = await client.get("/api/v1/stream", params={"run": new_id().hex}, headers=headers)
+    assert response.status == 200
+    assert await response.content.readline() == b"retry: 2000\n"
+    return response
+
+
+async def ends(response: ClientResponse) -> bool:
+    """Whether nothing comes any more, within seconds."""
+    async with asyncio.timeout(5):
+        return (await response.content.read()).strip() == b""
+
+
+@pytest.mark.usefixtures("_impatient")
+async def test_a_stream_ends_with_its_session(browser: Client) -> None:
+    cookie = await log_in(browser, "read")
+    kept = {"Cookie": f"{COOKIE}={cookie.value}"}
+    response = await open_stream(browser, kept)
+    await browser.post("/api/v1/logout", headers=own_origin(browser))
+    assert await ends(response)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("column", ["revoked_at", "expires_at"])
+async def test_a_stream_ends_with_its_token(browser: Client, column: str) -> None:
+    headers = {"Authorization": f"Bearer {await make_token(browser, 'read')}"}
+    response = await open_stream(browser, headers)
+    other = await open_stream(browser, {"Authorization": f"Bearer {await make_token(browser, 'admin')}"})
+
+    async def work(connection: Any) -> None:
+        await connection.execute(f"UPDATE ingest.tokens SET {column} = now() WHERE role = 'read'")
+
+    assert isinstance(browser.server, TestServer)
+    await browser.server.app[SERVICES].database.edit(work)
+    assert await ends(response)
+    with pytest.raises(TimeoutError):  # nobody else's does
+        async with asyncio.timeout(0.5):
+            assert await other.content.read() == b"the stream ended"
+    other.close()
 
 
 async def test_without_tokens_everybody_is_admin(web_client: Client) -> None:
