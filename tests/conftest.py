@@ -7,6 +7,7 @@
     server_url         (session) like bundled_postgres, but parametrised over both servers
     start_service      a function that starts `ingest serve` as a process and waits until it takes requests
     service            one such process on a fresh database
+    migrated_database, serving   (no fixtures) a database, a service on it; for fixtures that outlive a test
     services, web_client   the same application inside the test's own event loop: fast, no process
     wait_for           wait for a condition instead of a time
 
@@ -335,6 +336,37 @@ def run_ingest(*arguments: str, timeout: float = 60.0, **variables: str) -> subp
         stdin=subprocess.DEVNULL,
         check=False,
     )
+
+
+@contextlib.contextmanager
+def migrated_database(server: str, template: str) -> Iterator[str]:
+    """URL of a new database with our schema; for fixtures that outlive a test."""
+    from ingest.migrations import migrate
+
+    with new_database(server, template=template) as database:
+        run_apart(lambda: migrate(database))
+        yield database
+
+
+@contextlib.contextmanager
+def serving(database: str, home: Path, *arguments: str) -> Iterator[str]:
+    """Address of `ingest serve` on this database, with its data in this directory."""
+    ready = home / "ready"
+    command = ingest_command("serve", "--port", "0", "--ready-file", str(ready), *arguments)
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--data-dir", str(home / "data"), "--database-url", database],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "INGEST_SPOOL_INTAKE": "false"},
+        )
+        try:
+            run_apart(lambda: wait_until(ready.exists, timeout=40))
+            yield ready.read_text().strip()
+        finally:
+            process.terminate()
+            process.wait(40)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from ingest.mlflow.errors import MlflowError, refused
 from ingest.mlflow.fields import Field, Table, read, string, texts_of
 from ingest.mlflow.rules import check_experiment_tag, check_key, check_length
-from ingest_schema.limits import INT64_MAX
+from ingest_schema.limits import INT64_MAX, INT64_MIN
 
 __all__ = [
     "CREATE",
@@ -26,6 +27,8 @@ __all__ = [
     "read_search_datasets",
     "read_set_tag",
 ]
+
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
 
 MAX_NAME_CHARS: Final = 500
 MAX_LOCATION_CHARS: Final = 2_048
@@ -122,9 +125,9 @@ def experiment_number(text: str) -> int:
     """The integer that an experiment id is.
 
     Raises:
-        MlflowError: It is none, or one that no experiment can have.
+        MlflowError: It is none, or has more than 64 bits.
     """
-    if not text.isascii() or not text.isdecimal() or len(text) > 19 or int(text) > INT64_MAX:
+    if not _INTEGER.fullmatch(text) or not INT64_MIN <= int(text) <= INT64_MAX:
         raise bad_experiment_id(text)
     return int(text)
 

@@ -12,6 +12,7 @@ The points leave as columns grouped by metric, the form of `ingest_schema.wire.B
 
 from __future__ import annotations
 
+import json
 import re
 from array import array
 from collections.abc import Iterable, Sequence
@@ -233,7 +234,7 @@ def _model_points(metrics: Iterable[Fields]) -> tuple[ModelPoint, ...]:
 
 def _check_run_id_form(text: str) -> None:
     if not _RUN_ID_FORM.fullmatch(text):
-        raise refused(f"Invalid value \"{text[:300]}\" for parameter 'run_id' supplied.")
+        raise refused(f"Invalid value {json.dumps(text[:300])} for parameter 'run_id' supplied.")
 
 
 def _check_limits(metric_num: int, param_num: int, tag_num: int) -> None:

@@ -9,6 +9,7 @@ are whole up to `MAX_TEXT_BYTES`, beyond which they are refused.
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from functools import lru_cache
@@ -53,8 +54,8 @@ def key_problem(key: str) -> str | None:
 
 
 def bad_key(key: str, parameter: str, problem: str) -> MlflowError:
-    """The sentence about a key's form."""
-    return refused(f"Invalid value \"{key[:1000]}\" for parameter '{parameter}' supplied: {problem}")
+    """The sentence about a key's form, with the key as JSON."""
+    return refused(f"Invalid value {json.dumps(key[:1000])} for parameter '{parameter}' supplied: {problem}")
 
 
 def check_key(key: str, parameter: str, what: str) -> None:

@@ -69,10 +69,7 @@ def read_search_runs(body: Any) -> SearchRuns:
     if max_results <= 0:
         raise refused(_not_positive(max_results))
     return SearchRuns(
-        # An id that is no number names no experiment; the others are searched.
-        experiment_ids=tuple(
-            experiment_number(text) for text in fields.texts("experiment_ids") if text.isdecimal()
-        ),
+        experiment_ids=tuple(experiment_number(text) for text in fields.texts("experiment_ids")),
         filter=fields.text("filter"),
         view_type=cast("ViewType", fields.text("run_view_type", "ACTIVE_ONLY")),
         max_results=max_results,

@@ -17,13 +17,12 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ingest_command, new_database, run_apart, wait_until
+from tests.conftest import migrated_database, serving
 
 if shutil.which("chromium") is None:
     pytest.skip("no chromium on the PATH", allow_module_level=True)
@@ -51,37 +50,6 @@ def client_environment(url: str, spool: Path) -> dict[str, str]:
 def create_experiment(url: str, name: str) -> None:
     body = json.dumps({"name": name}).encode()
     urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/experiments", body), timeout=10).close()
-
-
-@contextmanager
-def migrated_database(server: str, template: str) -> Iterator[str]:
-    """URL of a new database with our schema; for fixtures that outlive a test."""
-    from ingest.migrations import migrate
-
-    with new_database(server, template=template) as database:
-        run_apart(lambda: migrate(database))
-        yield database
-
-
-@contextmanager
-def serving(database: str, home: Path, *arguments: str) -> Iterator[str]:
-    """Address of `ingest serve` on this database, with its data in this directory."""
-    ready = home / "ready"
-    command = ingest_command("serve", "--port", "0", "--ready-file", str(ready), *arguments)
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--data-dir", str(home / "data"), "--database-url", database],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "INGEST_SPOOL_INTAKE": "false"},
-        )
-        try:
-            run_apart(lambda: wait_until(ready.exists, timeout=40))
-            yield ready.read_text().strip()
-        finally:
-            process.terminate()
-            process.wait(40)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import migrated_database, serving
-from tests.conftest import run_ingest
+from tests.conftest import migrated_database, run_ingest, serving
 
 Tokens = dict[str, str]
 

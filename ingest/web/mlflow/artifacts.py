@@ -20,7 +20,7 @@ from ingest.artifacts.store import Entry
 from ingest.mlflow.errors import refused
 from ingest.mlflow.fields import Field, Table, query_object, read, string
 from ingest.mlflow.logged_models import model_not_found
-from ingest.mlflow.runs import run_not_found
+from ingest.mlflow.runs import RUN_FIELDS, run_id_text, run_not_found
 from ingest.service.documents import RunInfo, get_info
 from ingest.service.locations import run_location
 from ingest.service.logged_models import get_place
@@ -165,9 +165,7 @@ async def presigned(request: web.Request) -> web.Response:
 
 # --- by run -----------------------------------------------------------------------------------------------------------
 
-_LIST: Final = Table(
-    Field("run_id", string), Field("run_uuid", string), Field("path"), Field("page_token", string)
-)
+_LIST: Final = Table(*RUN_FIELDS, Field("path"), Field("page_token", string))
 
 
 async def _run(services: Services, text: str) -> RunInfo:
@@ -182,9 +180,7 @@ async def list_of_run(request: web.Request) -> web.Response:
     """One directory of a run: paths relative to the run, and sizes of files."""
     services = request.app[SERVICES]
     said = read(_LIST, query_object(_LIST, request.query.items()))
-    wanted = said.text("run_id") or said.text("run_uuid")
-    if not wanted:
-        raise refused("Missing value for required parameter 'run_id'.")
+    wanted = run_id_text(said)
     directory = check_prefix(said.text("path"))
     run = await _run(services, wanted)
     prefix = run_prefix(run.experiment_id, run.run_id)

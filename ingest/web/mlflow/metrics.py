@@ -83,7 +83,8 @@ async def _stream_history(request: web.Request, sent: history.History) -> web.St
 async def get_history_bulk(services: Services, sent: history.BulkHistory) -> Answer:
     """The points of one metric of several runs."""
     found = await histories.points_of_runs(services.database, sent.run_ids, sent.key, limit=sent.max_results)
-    return _answer_runs(sent.key, found)
+    # MLflow's server answers this without protobuf, which would leave an empty list out.
+    return _answer_runs(sent.key, found, empty=b'{"metrics":[]}')
 
 
 async def get_history_interval(services: Services, sent: history.IntervalHistory) -> Answer:
@@ -96,12 +97,12 @@ async def get_history_interval(services: Services, sent: history.IntervalHistory
         first_step=sent.start_step,
         last_step=sent.end_step,
     )
-    return _answer_runs(sent.key, found)
+    return _answer_runs(sent.key, found, empty=b"{}")
 
 
-def _answer_runs(key: str, found: Sequence[histories.RunColumns]) -> bytes:
+def _answer_runs(key: str, found: Sequence[histories.RunColumns], *, empty: bytes) -> bytes:
     pieces = [_objects(key, columns, run_id.hex) for run_id, columns in found if len(columns)]
-    return b'{"metrics":[' + b",".join(pieces) + b"]}" if pieces else b"{}"
+    return b'{"metrics":[' + b",".join(pieces) + b"]}" if pieces else empty
 
 
 def _objects(key: str, columns: Columns, run_id: str | None = None) -> bytes:

@@ -56,7 +56,7 @@ def _info_answer(info: documents.RunInfo) -> dict[str, Any]:
 
 def post_of_labels(run_id: UUID, params: dict[str, str], tags: dict[str, str], **points: Any) -> Post:
     """A post of params and tags, and perhaps points. Tags that are columns of the run go where they belong."""
-    name = tags.pop(service.NAME_TAG, None)
+    name = tags.pop(service.NAME_TAG, None) or None  # an empty one changes nothing, as in runs/update
     parent: UUID | None = None
     if service.PARENT_TAG in tags:
         try:

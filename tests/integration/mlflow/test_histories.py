@@ -61,7 +61,7 @@ async def test_unknown_runs_and_metrics_have_no_points_and_are_no_error(rest: Re
     for run in (run_id, "0" * 32, "no such run"):
         assert await rest.get("metrics/get-history", run_id=run, metric_key="k") == {}
         assert await rest.get("metrics/get-history", run_id=run, metric_key="k", max_results=5) == {}
-        assert await rest.get("metrics/get-history-bulk", run_id=run, metric_key="k") == {}
+        assert await rest.get("metrics/get-history-bulk", run_id=run, metric_key="k") == {"metrics": []}
         assert await rest.get("metrics/get-history-bulk-interval", run_ids=run, metric_key="k") == {}
 
 
