@@ -8,7 +8,7 @@
                to the encoded body) and time at the client; as they came in, in chunks of 100, and compacted; whole and zoomed
     spike      a series with one spike of one sample and one NaN: both are in the answer at every zoom level
     compaction bytes a point on disk before and after, and points a second; the same count and checksum afterwards, by SQL
-    storm      latency of batches while 50 readers draw charts without pause, and without them, in turn
+    storm      latency of batches of 100 runs, each of which sends one a second, while 50 readers draw charts, and without them, in turn
 
 Everything is on one machine: service, PostgreSQL and this generator share its cores.
 """
@@ -28,8 +28,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgpack
 import numpy as np
+import uvloop
 
 from ingest.bench.api import Api, sql_id
 from ingest.bench.machine import machine_facts, postgres_facts
@@ -44,7 +46,7 @@ from ingest_schema.wire import pack_column
 KINDS = ("charts", "storm")
 BUCKETS = 2_000
 START_MS = 1_700_000_000_000
-BATCH_CHUNKS = 40
+WRITERS = 100
 
 
 class Wrong(Exception):
@@ -58,6 +60,32 @@ def sample(n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarr
     return np.arange(n), START_MS + np.cumsum(dice.integers(5, 16, n)), values
 
 
+def batch_of(
+    run_id: uuid.UUID, writer_id: uuid.UUID, seq: int, key: str, columns: Any, *, end: bool = False
+) -> Batch:
+    """A writer's batch of one metric; the first starts the run."""
+    steps, times_ms, values = columns
+    events: list[Event] = []
+    if seq == 1:
+        start = {"experiment": "bench charts", "name": key, "start_time_ms": START_MS}
+        events.append(Event("run_start", START_MS, start))
+    if end:
+        events.append(Event("run_end", START_MS, {"status": "FINISHED", "end_time_ms": START_MS + 10**12}))
+    n = len(steps)
+    return Batch(
+        run_id=run_id,
+        writer_id=writer_id,
+        seq=seq,
+        sent_ms=0,
+        events=events,
+        keys=(key,) if n else (),
+        counts=pack_column("I", [n] if n else []),
+        steps=np.asarray(steps).astype("<i8").tobytes(),
+        times_ms=np.asarray(times_ms).astype("<i8").tobytes(),
+        values=np.asarray(values).astype("<f8").tobytes(),
+    )
+
+
 class Logger:
     """Sends batches of one run as a writer does."""
 
@@ -69,27 +97,7 @@ class Logger:
 
     def send(self, key: str, steps: Any, times_ms: Any, values: Any, *, end: bool = False) -> None:
         self.seq += 1
-        events: list[Event] = []
-        if self.seq == 1:
-            start = {"experiment": "bench charts", "name": key, "start_time_ms": START_MS}
-            events.append(Event("run_start", START_MS, start))
-        if end:
-            events.append(
-                Event("run_end", START_MS, {"status": "FINISHED", "end_time_ms": START_MS + 10**12})
-            )
-        n = len(steps)
-        batch = Batch(
-            run_id=self.run_id,
-            writer_id=self.writer_id,
-            seq=self.seq,
-            sent_ms=0,
-            events=events,
-            keys=(key,) if n else (),
-            counts=pack_column("I", [n] if n else []),
-            steps=np.asarray(steps).astype("<i8").tobytes(),
-            times_ms=np.asarray(times_ms).astype("<i8").tobytes(),
-            values=np.asarray(values).astype("<f8").tobytes(),
-        )
+        batch = batch_of(self.run_id, self.writer_id, self.seq, key, (steps, times_ms, values), end=end)
         status, body = self.api.request("POST", "/api/v1/batches", encode_batch(batch), "application/msgpack")
         if status != 200:
             raise Wrong(f"a batch was answered {status}: {body[:200]!r}")
@@ -258,7 +266,7 @@ def see_spike(api: Api, logger: Logger, n: int) -> int:
 
 
 def bench_storm(seconds: float, readers: int, rounds: int) -> dict[str, Any]:
-    """Batches of 100 points, 100 a second, with and without readers, in turn."""
+    """Batches of 100 points, one a second from each of WRITERS runs, with and without readers, in turn."""
     with Service() as service:
         api = Api(service.url)
         charted = Logger(api)
@@ -298,16 +306,36 @@ def bench_storm(seconds: float, readers: int, rounds: int) -> dict[str, Any]:
 
 
 def write_paced(api: Api, seconds: float) -> list[float]:
-    """Seconds from when a batch was due until its acknowledgement."""
-    logger, latencies = Logger(Api(api.url)), []
-    began = time.perf_counter()
-    for i in range(int(seconds * 100)):
-        due = began + i / 100
-        time.sleep(max(0.0, due - time.perf_counter()))
-        steps = np.arange(i * 100, (i + 1) * 100)
-        logger.send("loss", steps, START_MS + steps, steps * 0.5)
-        latencies.append(time.perf_counter() - due)
+    """Seconds from when a batch was due until its acknowledgement, for WRITERS runs that each send one a second, as clients do."""
+    return uvloop.run(_write_paced(api.url, int(seconds)))
+
+
+async def _write_paced(url: str, rounds: int) -> list[float]:
+    latencies: list[float] = []
+    async with (
+        aiohttp.ClientSession(
+            base_url=url, connector=aiohttp.TCPConnector(limit=0), raise_for_status=True
+        ) as http,
+        asyncio.TaskGroup() as writers,
+    ):
+        began = time.perf_counter() + 0.2
+        for number in range(WRITERS):
+            writers.create_task(_write_on(http, began + number / WRITERS, rounds, latencies))
     return latencies
+
+
+async def _write_on(http: aiohttp.ClientSession, began: float, rounds: int, latencies: list[float]) -> None:
+    """One writer: it waits for its acknowledgement, then for its next second."""
+    run_id, writer_id = uuid.uuid4(), uuid.uuid4()
+    for i in range(rounds):
+        steps = np.arange(i * 100, (i + 1) * 100)
+        batch = batch_of(run_id, writer_id, i + 1, "loss", (steps, START_MS + steps, steps * 0.5))
+        await asyncio.sleep(max(0.0, began + i - time.perf_counter()))
+        async with http.post(
+            "/api/v1/batches", data=encode_batch(batch), headers={"Content-Type": "application/msgpack"}
+        ) as answer:
+            await answer.read()
+        latencies.append(time.perf_counter() - (began + i))
 
 
 def read_all(url: str, run_id: str, readers: int, stop: Any, count: Any) -> None:

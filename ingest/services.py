@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from ingest.artifacts.library import Artifacts
 from ingest.artifacts.opening import open_artifacts
 from ingest.auth import Authenticator
+from ingest.chart_process import ChartProcess
 from ingest.live.hub import Hub
 from ingest.migrations import SchemaState, check_schema
 from ingest.service.database import Database
 from ingest.settings import Settings
-from ingest.store.charts import Charts
 from ingest.store.connect import connect
 from ingest.store.housekeeping import Housekeeping
 from ingest.store.operations import Operations
@@ -49,7 +49,7 @@ class Services:
     database: Database
     """For the service functions (`ingest.service`)."""
     reads: Reads
-    charts: Charts
+    charts: ChartProcess
     hub: Hub
     artifacts: Artifacts
     operations: Operations
@@ -132,11 +132,7 @@ async def open_services(settings: Settings, database_url: str) -> AsyncIterator[
                     database_url, connections=settings.reader_connections, timeout=settings.read_timeout
                 )
             ),
-            charts=await stack.enter_async_context(
-                Charts.open(
-                    database_url, connections=settings.chart_connections, timeout=settings.read_timeout
-                )
-            ),
+            charts=await stack.enter_async_context(ChartProcess.open(settings, database_url)),
             hub=await stack.enter_async_context(Hub.open(database_url)),
             artifacts=await stack.enter_async_context(
                 open_artifacts(

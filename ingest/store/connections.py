@@ -15,7 +15,6 @@ from typing import Any, Final
 import asyncpg
 
 from ingest.store.errors import DATABASE_ERRORS, translated
-from ingest.store.priority import is_here, stand_behind
 from ingest_schema.sql import load_queries
 
 __all__ = [
@@ -111,7 +110,7 @@ async def open_editor_pool(url: str, *, size: int) -> Any:
 
 
 async def open_reader_pool(url: str, *, size: int, timeout: float) -> Any:
-    """A pool for our own reads; connections are made when first needed, and stand behind those that write.
+    """A pool for our own reads; connections are made when first needed.
 
     Args:
         timeout: Seconds that one statement may take.
@@ -123,7 +122,6 @@ async def open_reader_pool(url: str, *, size: int, timeout: float) -> Any:
         timeout=CONNECT_TIMEOUT,
         command_timeout=timeout + 5,
         max_inactive_connection_lifetime=300,
-        init=stand_behind if is_here(url) else None,
         server_settings={
             "application_name": "ingest reader",
             "search_path": "ingest",

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ingest.dashboard.assets import Asset, load_dashboard
 from ingest.web.problems import Problem
-from ingest.web.routes import Route
+from ingest.web.routes import SERVICES, Route
 
 __all__ = ["PAGES", "ROUTES"]
 
@@ -35,6 +35,7 @@ _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 async def page(request: web.Request) -> web.Response:
     """The dashboard's page, whichever of its addresses is asked for."""
+    request.app[SERVICES].charts.wake()
     dashboard = load_dashboard()
     return _respond(
         request,

@@ -24,14 +24,11 @@ from ingest.telemetry import AUTH_FAILURES, REQUEST_SECONDS, REQUESTS
 from ingest.web import sessions
 from ingest.web.hosts import HostRules, origin_matches
 from ingest.web.mlflow.shape import mlflow_problem, speaks_mlflow
-from ingest.web.problems import Problem, problem_of
-from ingest.web.routes import Route, RouteTable
+from ingest.web.problems import REQUEST_ID, Problem, answer_logged, problem_of
+from ingest.web.routes import Handler, Route, RouteTable
 
 logger = logging.getLogger("ingest.http")
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-REQUEST_ID = "X-Request-Id"
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 SECURITY_HEADERS = {
@@ -134,19 +131,7 @@ def _request_id(request: web.Request) -> str:
 
 def _answer_error(request: web.Request, error: Exception, request_id: str) -> web.Response:
     problem = mlflow_problem(error, request) if speaks_mlflow(request.path) else problem_of(error)
-    if problem.status >= 500:
-        unforeseen = problem.code == "internal_error"
-        logger.log(
-            logging.ERROR if unforeseen else logging.WARNING,
-            "%s %s answered %d %s: %s",
-            request.method,
-            request.path,
-            problem.status,
-            problem.code,
-            error,
-            exc_info=error if unforeseen else None,
-        )
-    return problem.as_response(request_id)
+    return answer_logged(request, problem, error, request_id)
 
 
 def _log_access(request: web.Request, status: int, seconds: float, *, always: bool) -> None:

@@ -8,6 +8,7 @@ Handlers raise `Problem`; the middleware turns it, and everything else that is r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -17,7 +18,10 @@ from aiohttp import web
 from ingest.artifacts import errors as artifacts
 from ingest.store.errors import Contention, ContentRefused, DatabaseUnavailable, NotFound, QueryRefused
 
+logger = logging.getLogger("ingest.http")
+
 CONTENT_TYPE = "application/problem+json"
+REQUEST_ID = "X-Request-Id"
 
 _CODES: Mapping[int, str] = {
     400: "bad_request",
@@ -117,6 +121,23 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(
                 500, "internal_error", "The service failed; its log has the cause under this request_id."
             )
+
+
+def answer_logged(request: web.Request, problem: Problem, error: Exception, request_id: str) -> web.Response:
+    """The problem as the answer to this request; in the log, too, if it is the service's fault."""
+    if problem.status >= 500:
+        unforeseen = problem.code == "internal_error"
+        logger.log(
+            logging.ERROR if unforeseen else logging.WARNING,
+            "%s %s answered %d %s: %s",
+            request.method,
+            request.path,
+            problem.status,
+            problem.code,
+            error,
+            exc_info=error if unforeseen else None,
+        )
+    return problem.as_response(request_id)
 
 
 _ARTIFACTS: Mapping[type[artifacts.ArtifactError], tuple[int, str, str | None]] = {

@@ -3,6 +3,8 @@
 Answers are columns, in JSON or, with `Accept: application/msgpack`, in msgpack (`ingest.charts.answers`). Each says how many
 points went into how many buckets. They are never sampled, and bounded: so many series and so many buckets of an answer.
 
+These handlers run in the process that draws (`ingest.web.chart_worker`); the serving process has `ingest.web.charts` in their place.
+
 The ETag of one series changes with each of its points, so a dashboard that asks again costs one row.
 """
 
@@ -27,11 +29,14 @@ from ingest.charts.joined import Placed, float_buckets, join
 from ingest.store.charts import Chart, ChartQuestion, ChartReader, Charts, SeriesFacts, TooManyPoints
 from ingest.store.errors import NotFound
 from ingest.web.problems import Problem
-from ingest.web.routes import SERVICES, Query, Route
+from ingest.web.routes import Query, Route
 from ingest_schema.ids import parse_id
 from ingest_schema.limits import INT64_MAX, INT64_MIN
 
-__all__ = ["ROUTES"]
+__all__ = ["CHARTS", "ROUTES"]
+
+CHARTS: Final = web.AppKey("charts", Charts)
+"""What the handlers read, in the process that draws: `ingest.web.chart_worker`."""
 
 MAX_BUCKETS: Final = 10_000
 """Of one series; no screen is wider."""
@@ -270,7 +275,7 @@ async def _over_metric(
 
 
 def _charts(request: web.Request) -> Charts:
-    return request.app[SERVICES].charts
+    return request.app[CHARTS]
 
 
 def _respond(request: web.Request, answer: dict[str, Any], started: float) -> web.Response:
@@ -280,7 +285,7 @@ def _respond(request: web.Request, answer: dict[str, Any], started: float) -> we
     return web.Response(
         body=body,
         content_type=_MSGPACK if is_packed else "application/json",
-        headers={"Server-Timing": f"total;dur={milliseconds:.2f}", "Vary": "Accept"},
+        headers={"Server-Timing": f"draw;dur={milliseconds:.2f}", "Vary": "Accept"},
     )
 
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
+from ingest.settings import Settings
 from ingest.store.charts import Charts
 from ingest.store.commit import commit_batches
 from ingest.store.compaction import Compaction, Merged
 from ingest.store.connections import connect_writer
+from ingest.web.chart_worker import create_chart_app
 from ingest_schema import Batch, Event
 
 Point = tuple[int, int, float]
@@ -84,6 +87,13 @@ async def store(database_url: str) -> AsyncIterator[Store]:
 async def charts(database_url: str) -> AsyncIterator[Charts]:
     async with Charts.open(database_url, connections=2, timeout=30) as opened:
         yield opened
+
+
+@pytest.fixture
+async def chart_client(charts: Charts) -> AsyncIterator[TestClient[Any, Any]]:
+    """An HTTP client of what the chart process answers, in the test's own process: quick, and without the edge."""
+    async with TestClient(TestServer(create_chart_app(charts, Settings()))) as client:
+        yield client
 
 
 @pytest.fixture
