@@ -11,6 +11,7 @@ measured is idle. Each scenario is run on one, then on the other.
     log-batch      10, 100, 1,000 points a request   the same; ten metrics, steps going forward
     client         log_metric of the stock client    one process
     get-history    pages of 25,000, as the client reads; whole
+    curve          2,000 of a long series: the interval samples that MLflow's UI draws, from both; and our buckets, which sample nothing
     runs/search    by a metric, ordered by another, pages of 100 and of 1,000; right after the runs were filled in, and when ours are at rest
 
 Every point is counted in the database afterwards; a difference is an exit code of 1. Histories and runs to read are
@@ -47,6 +48,8 @@ from ingest.store.sealing import Sealing, seal_some
 
 API = "/api/2.0/mlflow/"
 KEYS = 10
+CURVE_POINTS = 2_000
+"""Of a curve: about as many as a screen is wide."""
 CLIENT = """
 import sys, time
 import mlflow
@@ -234,6 +237,39 @@ def read_history(contender: Contender, run_id: str, points: int) -> None:
     contender.note("get-history whole, not decoded: s", time.perf_counter() - begin)
 
 
+def draw_curve(contender: Contender, run_id: str, points: int) -> None:
+    """A curve of CURVE_POINTS as MLflow's UI asks for it."""
+    path = f"/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?run_ids={run_id}&metric_key=h&max_results={CURVE_POINTS}"
+    times: list[float] = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        with urllib.request.urlopen(contender.url + path, timeout=600) as response:
+            found = json.load(response)["metrics"]
+        times.append(time.perf_counter() - begin)
+        assert min(points, CURVE_POINTS) // 2 <= len(found) <= CURVE_POINTS + 2, (contender.name, len(found))
+    contender.note("curve of 2,000 by MLflow's question: ms", median(times) * 1000)
+
+
+def draw_exactly(ours: Contender, theirs: Contender, run_id: str, points: int) -> None:
+    """Our own chart, in which every point counts, beside MLflow's sample."""
+    deadline = time.monotonic() + 120
+    while ours.sql("SELECT count(*) FROM ingest.metric_chunks WHERE run_id = $1::text::uuid", run_id):
+        assert time.monotonic() < deadline, "not compacted within two minutes"
+        time.sleep(0.5)
+    path = f"/api/v1/runs/{run_id}/series/h?buckets={CURVE_POINTS}"
+    times: list[float] = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        with urllib.request.urlopen(ours.url + path, timeout=600) as response:
+            columns = json.load(response)["columns"]
+        times.append(time.perf_counter() - begin)
+        assert sum(columns["n"]) == points
+        assert columns["max"][-1] == (points - 1) / 3
+    name = "curve of 2,000, ours exact: ms"
+    ours.note(name, median(times) * 1000)
+    theirs.note(name, median(theirs.figures["curve of 2,000 by MLflow's question: ms"]))
+
+
 def fill_runs(ours: Contender, theirs: Contender, number: int) -> None:
     """Runs with two metrics and a param each, by SQL on both sides."""
     for key in ("acc", "loss"):
@@ -323,8 +359,11 @@ def compare(arguments: argparse.Namespace, ours: Contender, theirs: Contender) -
     for _ in range(arguments.repeat):
         for contender in both:
             log_by_client(contender, arguments.mlflow_python, arguments.seconds)
-    for contender, run_id in zip(both, fill_history(ours, theirs, arguments.points), strict=True):
+    histories = fill_history(ours, theirs, arguments.points)
+    for contender, run_id in zip(both, histories, strict=True):
         read_history(contender, run_id, arguments.points)
+        draw_curve(contender, run_id, arguments.points)
+    draw_exactly(ours, theirs, histories[0], arguments.points)
     fill_runs(ours, theirs, arguments.runs)
     for state in ("just logged", "at rest"):
         for page in (100, 1000):
