@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
 from ingest.service.database import Database
-from ingest.store.timeline import Columns, Place, read_all, read_page
+from ingest.store.timeline import Columns, Place, distinct, read_all, read_at_steps, read_page, read_steps
 
 __all__ = ["RunColumns", "all_points", "page_of_points", "points_of_runs", "thinned_points_of_runs"]
 
@@ -68,23 +68,23 @@ async def thinned_points_of_runs(
     found: list[RunColumns] = []
     room = MAX_THINNED_POINTS
     async with db.snapshot() as connection:
-        steps_of = {run_id: await _steps(connection, run_id, key, low, high) for run_id in runs}
-        chosen = _evenly(np.unique(np.concatenate([np.empty(0, np.int64), *steps_of.values()])), steps_num)
+        steps_of = {run_id: await read_steps(connection, run_id, key, low, high) for run_id in runs}
+        chosen = _evenly(_united(list(steps_of.values())), steps_num)
         for run_id, steps in steps_of.items():
             if len(steps) and room > 0:
-                columns = await _points_at(connection, run_id, key, np.union1d(chosen, steps[-1:]), room)
+                wanted = _united([chosen, steps[-1:]])
+                columns = await read_at_steps(connection, run_id, key, wanted, limit=room)
                 room -= len(columns)
                 found.append((run_id, columns))
     return found
 
 
-async def _steps(connection: Any, run_id: UUID, key: str, low: int, high: int) -> npt.NDArray[np.int64]:
-    """The different steps of a series in a range, in order."""
-    found = np.empty(0, np.int64)
-    async for columns in read_all(connection, run_id, key, page=_PAGE):
-        steps = columns.steps
-        found = np.union1d(found, steps[(steps >= low) & (steps <= high)])
-    return found
+def _united(columns: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """All different steps of columns that are in order themselves, in order."""
+    if len(columns) == 1:
+        return columns[0]
+    steps: npt.NDArray[np.int64] = np.sort(np.concatenate([np.empty(0, np.int64), *columns]))
+    return distinct(steps)
 
 
 def _evenly(steps: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:
@@ -92,17 +92,3 @@ def _evenly(steps: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:
     if len(steps) <= number:
         return steps
     return steps[np.linspace(0, len(steps) - 1, number).astype(np.int64)]
-
-
-async def _points_at(
-    connection: Any, run_id: UUID, key: str, steps: npt.NDArray[np.int64], limit: int
-) -> Columns:
-    """The points of these steps, at most `limit`, in the order of their times."""
-    pieces: list[tuple[Any, Any, Any]] = []
-    room = limit
-    async for columns in read_all(connection, run_id, key, page=_PAGE):
-        kept = np.flatnonzero(np.isin(columns.steps, steps))[:room]
-        room -= len(kept)
-        pieces.append((columns.steps[kept], columns.times_ms[kept], columns.values[kept]))
-    found, times_ms, values = (np.concatenate(column) for column in zip(*pieces, strict=True))
-    return Columns(found, times_ms, values, None)

@@ -17,13 +17,16 @@ from uuid import UUID
 import numpy as np
 
 from ingest.store.history import packed_columns, plain_columns
+from ingest.store.pgcopy import decode_array
 from ingest.store.points import Float64s, Int64s
 from ingest_schema.limits import INT64_MAX, INT64_MIN
 from ingest_schema.sql import load_queries
 
-__all__ = ["Columns", "Place", "read_all", "read_page"]
+__all__ = ["Columns", "Place", "distinct", "read_all", "read_at_steps", "read_page", "read_steps"]
 
 _SQL: Final = load_queries("timeline")
+_PREFETCH: Final = 64
+"""Chunks that one round trip fetches: up to 1.6 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,62 @@ async def read_all(connection: Any, run_id: UUID, key: str, *, page: int = 100_0
         after = columns.after
         if after is None:
             return
+
+
+async def read_steps(connection: Any, run_id: UUID, key: str, low: int, high: int) -> Int64s:
+    """The different steps of a series from low to high, in order."""
+    pieces: list[Int64s] = []
+    for row in await connection.fetch(_SQL["steps"], run_id, key, low, high):
+        even = row["steps"] is None
+        pieces.append(
+            row["lo_step"] + np.arange(row["n"], dtype=np.int64) * row["step_gap"]
+            if even
+            else decode_array(row["steps"], ">i8")
+        )
+    steps = np.concatenate([np.empty(0, np.int64), *pieces])
+    if not (steps[1:] > steps[:-1]).all():
+        steps = distinct(np.sort(steps))
+    return steps[(steps >= low) & (steps <= high)]
+
+
+def distinct(ordered: Int64s) -> Int64s:
+    """Each of the numbers once; they are in order. `np.unique` would hash, which takes seconds for a million."""
+    is_new = np.ones(len(ordered), np.bool_)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[is_new]
+
+
+async def read_at_steps(connection: Any, run_id: UUID, key: str, steps: Int64s, *, limit: int) -> Columns:
+    """All points at these steps, which are different and in order; of more than `limit` the first.
+
+    Args:
+        connection: In a transaction, for the cursor.
+    """
+    kept = Columns(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64), None)
+    if not len(steps):
+        return kept
+    cursor = connection.cursor(
+        _SQL["chunks_by_step"], run_id, key, int(steps[0]), int(steps[-1]), prefetch=_PREFETCH
+    )
+    pieces, held = [kept], 0
+    async for row in cursor:
+        found, times_ms, values = packed_columns(row) if row["is_packed"] else plain_columns(row)
+        place = np.minimum(np.searchsorted(steps, found), len(steps) - 1)
+        chosen = np.flatnonzero(steps[place] == found)
+        pieces.append(Columns(found[chosen], times_ms[chosen], values[chosen], None))
+        held += len(chosen)
+        if held > 2 * limit:
+            pieces, held = [_first(pieces, limit)], limit
+    return _first(pieces, limit)
+
+
+def _first(pieces: list[Columns], limit: int) -> Columns:
+    """The first `limit` of the points."""
+    steps = np.concatenate([piece.steps for piece in pieces])
+    times_ms = np.concatenate([piece.times_ms for piece in pieces])
+    values = np.concatenate([piece.values for piece in pieces])
+    order = np.lexsort((values, np.isnan(values), steps, times_ms))[:limit]
+    return Columns(steps[order], times_ms[order], values[order], None)
 
 
 async def _window(

@@ -77,6 +77,13 @@ async def test_bulk_gives_run_after_run_and_is_cut_in_all(rest: Rest):
     assert (await rest.call("GET", path + "&max_results=25"))["metrics"] == wanted[:25]
 
 
+async def test_an_interval_with_room_for_every_step_gives_every_point(rest: Rest):
+    run_id = await rest.new_run()
+    wanted = [{**metric, "run_id": run_id} for metric in await log_shuffled(rest, run_id, seed=3)]
+    interval = "metrics/get-history-bulk-interval"
+    assert (await rest.get(interval, run_ids=run_id, metric_key="k", max_results=20))["metrics"] == wanted
+
+
 async def test_an_interval_keeps_about_as_many_steps_as_asked_and_each_runs_last(rest: Rest):
     runs = [await rest.new_run(), await rest.new_run()]
     for run, last in zip(runs, (500, 333), strict=True):
@@ -117,5 +124,12 @@ async def test_compacted_points_are_given_and_known(rest: Rest, services: Servic
             "metrics/get-history", run_id=run_id, metric_key="k", page_token=answer["next_page_token"]
         )
         assert answer["metrics"] + rest_of_it["metrics"] == metrics
+        interval = "metrics/get-history-bulk-interval"
+        whole = await rest.get(interval, run_ids=run_id, metric_key="k", max_results=1000)
+        assert [{**metric, "run_id": run_id} for metric in metrics] == whole["metrics"]
+        few = await rest.get(interval, run_ids=run_id, metric_key="k", max_results=10)
+        steps = sorted(metric["step"] for metric in metrics)
+        assert sorted(metric["step"] for metric in few["metrics"]) == [steps[i * 999 // 9] for i in range(10)]
+        assert [metric for metric in whole["metrics"] if metric in few["metrics"]] == few["metrics"]
         assert await rest.post("runs/log-batch", run_id=run_id, metrics=metrics) == {}
         assert await connection.fetchval("SELECT count(*) FROM ingest.metrics") == 1000

@@ -25,3 +25,25 @@ SELECT n, lo_step, hi_step, lo_time_ms, hi_time_ms, step_gap, array_send(steps) 
        array_send(times_ms) AS times_ms, array_send(time_residuals) AS time_residuals, array_send("values") AS "values"
 FROM packed_chunks
 WHERE run_id = $1 AND key = $2 AND hi_time_ms >= $3 AND lo_time_ms <= $4;
+
+-- name: steps
+-- The steps of each chunk from $3 to $4; of those that rise evenly no array is read.
+SELECT n, lo_step, 1 AS step_gap, array_send(steps) AS steps
+FROM metric_chunks
+WHERE run_id = $1 AND key = $2 AND lo_step <= $4 AND hi_step >= $3
+UNION ALL
+SELECT n, lo_step, step_gap, array_send(steps)
+FROM packed_chunks
+WHERE run_id = $1 AND key = $2 AND lo_step <= $4 AND hi_step >= $3;
+
+-- name: chunks_by_step
+-- The chunks that have points from $3 to $4, whole, as `plain` and `packed` give them.
+SELECT false AS is_packed, n, lo_step, hi_step, lo_time_ms, hi_time_ms, NULL::bigint AS step_gap, array_send(steps) AS steps,
+       array_send(times_ms) AS times_ms, NULL::bytea AS time_residuals, array_send("values") AS "values"
+FROM metric_chunks
+WHERE run_id = $1 AND key = $2 AND lo_step <= $4 AND hi_step >= $3
+UNION ALL
+SELECT true, n, lo_step, hi_step, lo_time_ms, hi_time_ms, step_gap, array_send(steps),
+       array_send(times_ms), array_send(time_residuals), array_send("values")
+FROM packed_chunks
+WHERE run_id = $1 AND key = $2 AND lo_step <= $4 AND hi_step >= $3;
