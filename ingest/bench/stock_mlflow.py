@@ -52,7 +52,12 @@ def mlflow_server(python: Path, service: Service, scratch: Path) -> Iterator[Sto
     asyncio.run(_create_database(admin))
     uri = database.replace("postgresql:", "postgresql+psycopg2:")
     port = free_port()
-    environment = {**os.environ, "MLFLOW_TELEMETRY_DISABLED": "1", "DO_NOT_TRACK": "1"}
+    environment = {
+        **os.environ,
+        "MLFLOW_TELEMETRY_DISABLED": "1",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes that only take the processor from it
+    }
     with (scratch / "mlflow.log").open("wb") as log:
         server = subprocess.Popen(
             [python, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port),
