@@ -14,7 +14,7 @@ from ingest.store.keys import KeyMatch
 from ingest.store.search import Reader
 from ingest_schema.sql import load_queries
 
-__all__ = ["KEY_KINDS", "KeyKind", "experiment_counts", "keys_of", "newest_runs"]
+__all__ = ["KEY_KINDS", "KeyKind", "experiment_counts", "keys_of", "newest_runs", "ranks_of"]
 
 _SQL: Final = load_queries("browse")
 KeyKind = Literal["metric", "param", "tag"]
@@ -34,6 +34,11 @@ async def keys_of(
     """Different keys in their order, each with how many of the runs have it."""
     rows = await reader.fetch(_SQL[f"{kind}_keys"], run_ids, match.like, match.regex, after, limit)
     return [(row["key"], row["runs"]) for row in rows]
+
+
+async def ranks_of(reader: Reader, run_ids: Sequence[UUID]) -> list[tuple[UUID, list[int]]]:
+    """The ranks that logged to each of these runs, of those with several."""
+    return [(row["run_id"], row["ranks"]) for row in await reader.fetch(_SQL["ranks"], run_ids)]
 
 
 async def experiment_counts(reader: Reader) -> list[dict[str, int]]:

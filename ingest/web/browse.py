@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 from aiohttp import web
 
-from ingest.store.browse import KEY_KINDS, KeyKind, experiment_counts, keys_of, newest_runs
+from ingest.store.browse import KEY_KINDS, KeyKind, experiment_counts, keys_of, newest_runs, ranks_of
 from ingest.store.errors import ContentRefused
 from ingest.store.keys import KeyMatch
 from ingest.web.problems import Problem
@@ -23,7 +23,7 @@ MAX_KEYS: Final = 50_000
 
 
 async def post_keys(request: web.Request) -> web.Response:
-    """Which keys runs have, by kind: of the runs given, or of the newest runs of experiments."""
+    """Which keys runs have, by kind: of the runs given, with the ranks of those that have several, or of the newest runs of experiments."""
     body = await _body(request)
     reader = request.app[SERVICES].database
     limit, match = _limit(body), _match(body)
@@ -35,6 +35,8 @@ async def post_keys(request: web.Request) -> web.Response:
             answer[f"{kind}s"] = [{"key": key, "runs": runs} for key, runs in found[:limit]]
             if len(found) > limit:
                 answer["truncated"] = True
+        if "runs" in body:
+            answer["ranks"] = {run_id.hex: ranks for run_id, ranks in await ranks_of(reader, run_ids)}
     except ContentRefused as error:  # PostgreSQL read the pattern, and could not
         raise Problem(400, "bad_request", f"match: {error}.") from error
     return web.Response(body=orjson.dumps(answer), content_type="application/json")

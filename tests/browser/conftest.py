@@ -1,5 +1,6 @@
 """The dashboard in Debian's Chromium, against a real `ingest serve` whose data was logged through the real client.
 
+    runs       (session) ids of four runs with files and notes: see seed_inspect.py
     dashboard  (session) the service's address, with runs in it: see seed.py
     open_page  a function `open_page(path, **context options) -> Page`; each page has a browser context of its own
     page       one such page
@@ -39,6 +40,7 @@ ARGUMENTS = [
 ]
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 SEED = Path(__file__).parent / "seed.py"
+INSPECTED = Path(__file__).parent / "seed_inspect.py"
 expect.set_options(timeout=15_000)
 
 
@@ -69,6 +71,17 @@ def dashboard(dashboard_database: str) -> Iterator[str]:
             subprocess.run([sys.executable, SEED], env=environment, check=True, timeout=120)
             create_experiment(url, "empty")
             yield url
+
+
+@pytest.fixture(scope="session")
+def runs(dashboard: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Ids of four runs of the experiment `inspected`; the first has files and a note."""
+    environment = client_environment(dashboard, tmp_path_factory.mktemp("spool"))
+    told = subprocess.run(
+        [sys.executable, INSPECTED], env=environment, check=True, timeout=120, capture_output=True, text=True
+    )
+    ids: list[str] = json.loads(told.stdout.splitlines()[-1])
+    return ids
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import client_environment
@@ -173,10 +172,86 @@ def test_of_twenty_thousand_metrics_those_in_sight_are_mounted(open_page, experi
     expect(page.locator("figure.chart .plot[data-drawn]").last).to_be_visible()
 
 
-@pytest.mark.parametrize("axis", ["relative", "time", "metric"])
-def test_x_may_be_time_or_another_metric(open_page, experiment, axis):
-    page = open_page(experiment("fashion") + f"?filter=name='mlp-03'&x={axis}&xkey=train/accuracy&logy=1")
-    expect(drawn(page, "train/loss").locator(".chart-told")).to_contain_text("6,000 points")
+def head_of_tip(page, chart, share):
+    box = chart.locator(".u-over").bounding_box()
+    page.mouse.move(box["x"] + share * box["width"], box["y"] + 20)
+    return chart.locator(".chart-tip .tip-head").inner_text()
+
+
+def test_x_may_be_time_or_another_metric(open_page, experiment):
+    page = open_page(experiment("fashion") + "?filter=name='mlp-03'&show=charts")
+    chart = drawn(page, "train/loss")
+    axis = page.get_by_label("x axis")
+    for name, told in (
+        ("Relative time", r" s| ms"),
+        ("Wall time", r"\d\d:\d\d:\d\d"),
+        ("Another metric", ""),
+    ):
+        axis.select_option(name)
+        if name == "Another metric":
+            page.get_by_label("Metric on x").fill("train/accuracy")
+            page.get_by_label("Metric on x").press("Tab")
+            expect(page).to_have_url(re.compile("x=metric&xkey=train/accuracy"))
+        expect(chart.locator(".spinner")).to_have_count(0)
+        expect(chart.locator(".chart-told")).to_contain_text("6,000 points")
+        assert re.search(told, head_of_tip(page, chart, 0.5))
+    assert float(head_of_tip(page, chart, 0.9).split(" ")[0]) <= 1  # an accuracy
+
+
+def test_a_logarithmic_x_axis_gives_the_first_tenth_of_a_curve_most_of_its_width(open_page, experiment):
+    page = open_page(experiment("fashion") + "?filter=name='mlp-03'&show=charts")
+    chart = drawn(page, "train/loss")
+    assert 2_500 < step_in(head_of_tip(page, chart, 0.5)) < 3_500
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("Logarithmic x").check()
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile("logx=1"))
+    assert step_in(head_of_tip(page, chart, 0.5)) < 600
+
+
+def step_in(head):
+    return int(head.split(" ")[0].replace(",", ""))
+
+
+def test_the_cursors_of_charts_are_linked_and_values_shown_where_the_pointer_is(open_page, experiment):
+    page = open_page(experiment("fashion") + "?filter=name='mlp-03'&show=charts")
+    other = drawn(page, "train/accuracy")
+    head_of_tip(page, drawn(page, "train/loss"), 0.5)
+    expect(other.locator(".u-cursor-x")).to_be_visible()
+    expect(other.locator(".chart-tip")).to_be_hidden()
+    assert "translate" in other.locator(".u-cursor-x").get_attribute("style")
+
+
+def test_a_section_is_folded_and_a_link_keeps_it_so(open_page, experiment):
+    page = open_page(experiment("fashion") + "?show=charts")
+    drawn(page, "train/loss")
+    page.get_by_role("button", name=re.compile("^train")).click()
+    expect(chart_of(page, "train/loss")).to_have_count(0)
+    shared = open_page(page.url)
+    drawn(shared, "val/loss")
+    expect(chart_of(shared, "train/loss")).to_have_count(0)
+    shared.get_by_role("button", name=re.compile("^train")).click()
+    drawn(shared, "train/loss")
+
+
+def test_a_chart_is_read_and_zoomed_by_keys(open_page, experiment):
+    page = open_page(experiment("fashion") + "?filter=name='mlp-03'&show=charts")
+    first = page.locator("figure.chart").first
+    expect(first.locator(".plot[data-drawn]")).to_be_visible()
+    page.keyboard.press("v")
+    page.keyboard.press("ArrowRight")
+    expect(first.locator(".chart-tip .tip-head")).to_contain_text(
+        "3,1"
+    )  # a fiftieth right of the middle of 6,000
+    page.keyboard.press("+")
+    expect(page).to_have_url(re.compile("from="))
+    low, high = shown_range(page)
+    assert 2_900 < high - low < 3_100
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page).not_to_have_url(re.compile(f"from={low:.0f}&"))
+    assert shown_range(page)[0] > low + 600
+    page.keyboard.press("z")
+    expect(page).not_to_have_url(re.compile("from="))
 
 
 def test_a_chart_fills_the_screen_and_is_saved(open_page, experiment, tmp_path: Path):

@@ -8,14 +8,12 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page
 
 from tests.browser.conftest import client_environment
-from tests.browser.test_inspect import runs
-
-__all__ = ["runs"]
 
 VIEWS = {
     "overview": ("train/loss", "train/loss"),
@@ -46,6 +44,20 @@ def test_a_search_is_copied_as_a_search(
 ) -> None:
     path = experiment("inspected") + "?filter=params.optimizer='sgd'"
     check_copies(open_page, dashboard, path, runs[1], "run-1", tmp_path)
+
+
+def test_a_comparison_is_copied(
+    open_page: Callable[..., Page], dashboard: str, runs: list[str], tmp_path: Path
+) -> None:
+    path = "/compare?" + "&".join(f"run={run_id}" for run_id in runs[:2])
+    check_copies(open_page, dashboard, path, "run-1", "run-1", tmp_path)
+
+
+def test_a_statement_is_copied(
+    open_page: Callable[..., Page], dashboard: str, runs: list[str], tmp_path: Path
+) -> None:
+    sql = quote("SELECT name, 'it''s' AS said FROM runs WHERE name = 'run-1'")
+    check_copies(open_page, dashboard, f"/sql?sql={sql}", "it's", None, tmp_path)
 
 
 def check_copies(  # noqa: PLR0917  what a test has at hand

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import urllib.request
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -17,26 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from ingest_schema import Batch, Event, encode_batch
 from ingest_schema.wire import pack_column
-from tests.browser.conftest import client_environment, serious_findings
 
 OpenPage = Callable[..., Page]
-SEED = Path(__file__).parent / "seed_inspect.py"
-THEMES = ("light", "dark")
-
-
-@pytest.fixture(scope="session")
-def runs(dashboard: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Ids of four runs of the experiment `inspected`; the first has files and a note."""
-    environment = client_environment(dashboard, tmp_path_factory.mktemp("spool"))
-    told = subprocess.run(
-        [sys.executable, SEED], env=environment, check=True, timeout=120, capture_output=True, text=True
-    )
-    ids: list[str] = json.loads(told.stdout.splitlines()[-1])
-    return ids
-
-
-def comparison(runs: list[str], more: str = "") -> str:
-    return "/compare?" + "&".join(f"run={run_id}" for run_id in runs) + more
 
 
 # ---------------------------------------------------------------------------------------------------------- one run
@@ -233,154 +212,3 @@ def test_an_unknown_run_says_so(chromium: Browser, dashboard: str) -> None:
     page.goto(f"{dashboard}/runs/{'0' * 32}")
     expect(page.get_by_text("There is no such run")).to_be_visible()
     page.close()
-
-
-# -------------------------------------------------------------------------------------------------------- several runs
-
-
-def test_a_comparison_shows_differences_only_and_all_on_demand(open_page: OpenPage, runs: list[str]) -> None:
-    page = open_page(comparison(runs[:2]))
-    params = page.get_by_role("region", name="Params")
-    expect(params).to_contain_text("optimizer")
-    expect(params).not_to_contain_text("depth")
-    page.get_by_label("Also what is the same").check()
-    expect(params).to_contain_text("depth")
-    expect(page.get_by_role("region", name="Code and environment")).to_contain_text("gpu-1")
-
-
-def test_brushing_an_axis_keeps_the_runs_that_pass_and_a_link_keeps_the_brush(
-    open_page: OpenPage, runs: list[str]
-) -> None:
-    page = open_page(comparison(runs, "&tab=plots"))
-    expect(page.locator(".parallel path")).to_have_count(4)
-    box = page.get_by_role("slider", name="Range of train/loss").bounding_box()
-    assert box is not None
-    middle = box["x"] + box["width"] / 2
-    page.mouse.move(middle, box["y"] + 2)
-    page.mouse.down()
-    page.mouse.move(middle, box["y"] + box["height"] * 0.5, steps=5)
-    page.mouse.up()
-    expect(page.locator(".parallel path.out")).to_have_count(2)
-
-    shared = open_page(page.url)
-    expect(shared.locator(".parallel path.out")).to_have_count(2)
-    shared.get_by_role("button", name="All runs").click()
-    expect(shared.locator(".parallel path.out")).to_have_count(0)
-
-
-def test_scatter_and_bars_have_a_mark_for_each_run(open_page: OpenPage, runs: list[str]) -> None:
-    page = open_page(comparison(runs, "&tab=plots"))
-    expect(page.locator(".scatter circle")).to_have_count(4)
-    expect(page.locator(".bars li")).to_have_count(4)
-
-
-def test_the_curves_of_compared_runs_lie_over_each_other(open_page: OpenPage, runs: list[str]) -> None:
-    page = open_page(comparison(runs, "&tab=curves"))
-    expect(page.get_by_text("train/loss").first).to_be_visible()
-    expect(page.locator(".chart-row canvas").first).to_be_visible()
-
-
-# ----------------------------------------------------------------------------------------------------------------- SQL
-
-QUERY = "SELECT name, status\nFROM runs\nORDER BY name"
-
-
-def test_sql_runs_and_its_link_shows_somebody_else_the_same(open_page: OpenPage, runs: list[str]) -> None:
-    page = open_page("/sql")
-    page.get_by_label("SQL statement").fill(QUERY)
-    page.get_by_label("SQL statement").press("Control+Enter")
-    expect(page.get_by_role("table", name="Result")).to_contain_text("run-0")
-
-    second = open_page(page.url)
-    expect(second.get_by_label("SQL statement")).to_have_value(QUERY)
-    expect(second.get_by_role("table", name="Result")).to_contain_text("run-0")
-
-
-def test_sql_completes_columns_of_what_it_names(open_page: OpenPage, runs: list[str]) -> None:
-    page = open_page("/sql")
-    expect(page.get_by_label("Schema")).to_contain_text("latest_metrics")
-    field = page.get_by_label("SQL statement")
-    field.fill("SELECT * FROM latest_metrics WHERE ")
-    field.press("End")
-    field.press_sequentially("val")
-    expect(page.get_by_role("option", name="value")).to_be_visible()
-    field.press("Tab")
-    expect(field).to_have_value("SELECT * FROM latest_metrics WHERE value")
-
-
-def test_a_result_is_plotted(open_page: OpenPage, runs: list[str]) -> None:
-    sql = quote("SELECT step, value FROM metrics WHERE key = 'train/loss' ORDER BY step")
-    page = open_page(f"/sql?run=1&show=plot&sql={sql}")
-    expect(page.get_by_role("img", name="value over step").locator("canvas")).to_be_visible()
-
-
-def test_a_saved_query_is_there_for_everybody(open_page: OpenPage, runs: list[str]) -> None:
-    page = open_page("/sql")
-    page.get_by_label("SQL statement").fill(QUERY)
-    page.get_by_role("button", name="Save").click()
-    page.get_by_label("Name; one that exists is replaced").fill("all runs")
-    page.get_by_role("dialog").get_by_role("button", name="Save").click()
-
-    second = open_page("/sql")
-    second.get_by_label("Saved queries").get_by_role("button", name="all runs local").click()
-    expect(second.get_by_role("table", name="Result")).to_contain_text("run-0")
-
-
-def test_an_error_points_to_its_place_and_a_slow_statement_is_cancelled(
-    chromium: Browser, dashboard: str
-) -> None:
-    page = chromium.new_page()  # the browser itself reports the 400 on its console
-    page.goto(f"{dashboard}/sql")
-    field = page.get_by_label("SQL statement")
-    field.fill("SELECT name,\n  statsu\nFROM runs")
-    field.press("Control+Enter")
-    expect(page.get_by_role("alert")).to_contain_text("line 2, column 3")
-    expect(page.get_by_role("alert")).to_contain_text("runs.status")
-
-    field.fill("SELECT pg_sleep(50)")
-    field.press("Control+Enter")
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled()
-    page.close()
-
-
-# ------------------------------------------------------------------------------------------------ operations and models
-
-
-def test_operations_name_what_lies_there_and_go_on(open_page: OpenPage, runs: list[str]) -> None:
-    page = open_page("/operations")
-    expect(page.get_by_text("Largest runs")).to_be_visible()
-    expect(page.locator(".largest").first).to_contain_text("inspected")
-    expect(page.locator("svg.sparkline")).to_be_visible(timeout=20_000)
-
-
-def test_a_search_in_the_registry_that_finds_nothing_says_so(open_page: OpenPage) -> None:
-    page = open_page("/models?find=nothing-like-this")
-    expect(page.get_by_text("No model is called so")).to_be_visible()
-
-
-# ---------------------------------------------------------------------------------------------------------- for all
-
-
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("width", [1360, 390])
-def test_no_page_has_serious_barriers_or_is_wider_than_the_screen(
-    open_page: OpenPage, runs: list[str], theme: str, width: int
-) -> None:
-    sql = "/sql?run=1"
-    tabs = ("overview", "charts", "artifacts&file=table.csv", "environment", "writers", "points", "models")
-    pages = [f"/runs/{runs[0]}?tab={tab}" for tab in tabs]
-    pages += [comparison(runs), comparison(runs, "&tab=plots"), sql, "/operations", "/models"]
-    page = open_page("/models", viewport={"width": width, "height": 860}, color_scheme=theme)
-    base = page.url.removesuffix("/models")
-    found = {}
-    for path in pages:
-        page.goto(base + path)
-        expect(page.locator("h1").first).to_be_visible()
-        page.wait_for_load_state("networkidle") if path != "/operations" else page.wait_for_timeout(500)
-        findings = serious_findings(page)
-        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-            findings.append("wider than the screen")
-        if findings:
-            found[path] = findings
-    assert found == {}

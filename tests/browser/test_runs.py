@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
+import urllib.request
+import uuid
 
+import asyncpg
 from playwright.sync_api import expect
 
-from tests.browser.conftest import serious_findings
+from ingest_schema import Batch, Event, encode_batch
+from ingest_schema.wire import pack_column
+from tests.browser.test_charts import drawn
+from tests.conftest import run_apart
 
 
 def rows(page):
@@ -113,6 +120,109 @@ def test_a_deleted_run_is_restored(open_page, experiment):
     expect(rows(page)).to_have_count(3)
 
 
+def test_a_run_gets_a_colour_of_its_own(open_page, experiment):
+    page = open_page(experiment("fashion") + "?filter=name='mlp-03'")
+    dot = rows(page).first.locator(".dot")
+    before = dot.evaluate("dot => getComputedStyle(dot).backgroundColor")
+    page.get_by_role("button", name="More about mlp-03").click()
+    page.get_by_role("menuitem", name="Pink").click()
+    expect(dot).to_have_css("background-color", "rgb(230, 73, 128)")
+    expect(page).to_have_url(re.compile("colour="))
+    drawn(page, "train/loss").locator(".u-over").hover()
+    expect(page.locator(".chart-tip i").first).to_have_css("background-color", "rgb(230, 73, 128)")
+
+    shared = open_page(page.url)
+    expect(rows(shared).first.locator(".dot")).to_have_css("background-color", "rgb(230, 73, 128)")
+    page.get_by_role("button", name="More about mlp-03").click()
+    page.get_by_role("menuitem", name="As it was").click()
+    expect(dot).to_have_css("background-color", before)
+
+
+def test_selected_runs_are_tagged_and_grouped_by_the_tag(open_page, experiment):
+    page = open_page(experiment("to-edit") + "?show=table&filter=name+LIKE+'%25d'")
+    page.get_by_role("checkbox", name="Select all").check()
+    page.get_by_role("button", name="Tag the selected runs").click()
+    page.get_by_label("key=value").fill("verdict=keep")
+    page.get_by_role("button", name="Set").click()
+    expect(page.get_by_text("Tagged 2 runs")).to_be_visible()
+    page.goto(page.url + "&group=tags.verdict")
+    expect(page.get_by_role("button", name=re.compile("verdict keep"))).to_be_visible()
+
+
+def test_a_list_of_any_length_is_loaded_as_somebody_scrolls(open_page, experiment, dashboard):
+    """By pages of 200."""
+    log_many(dashboard, "long", 450)
+    page = open_page(experiment("long") + "?show=table&order=name")
+    expect(page.locator(".runs-tools .count")).to_have_text("450 runs")
+    expect(rows(page).filter(has_text="run-0000")).to_have_count(1)
+    assert rows(page).count() < 80
+    page.get_by_role("table", name="Runs").focus()
+    rows(page).first.click()
+    for name in ("run-0199", "run-0399", "run-0449"):
+        page.keyboard.press("End")
+        expect(rows(page).filter(has_text=name)).to_have_count(1)
+
+
+def log_many(url, experiment, count):
+    """Runs that begin and end, a batch each."""
+    for i in range(count):
+        start = Event("run_start", 1, {"name": f"run-{i:04}", "start_time_ms": 1, "experiment": experiment})
+        send(url, uuid.uuid4(), start, Event("run_end", 2, {"status": "FINISHED", "end_time_ms": 2}))
+
+
+def send(url, run_id, *events):
+    """A batch of these events, as a client sends it."""
+    batch = Batch(
+        run_id=run_id, writer_id=uuid.uuid4(), seq=1, sent_ms=2, events=list(events), keys=(), counts=pack_column("I", []),
+        steps=b"", times_ms=b"", values=b"",
+    )  # fmt: skip
+    headers = {"Content-Type": "application/msgpack"}
+    request = urllib.request.Request(f"{url}/api/v1/batches", encode_batch(batch), headers)
+    urllib.request.urlopen(request, timeout=10).close()
+
+
+def test_a_running_run_has_a_stopwatch_and_one_that_fell_silent_is_lost(
+    open_page, experiment, dashboard, dashboard_database
+):
+    run_id = uuid.uuid4()
+    now = int(time.time() * 1000)
+    send(
+        dashboard,
+        run_id,
+        Event("run_start", now, {"name": "mute", "start_time_ms": now, "experiment": "mute"}),
+    )
+    page = open_page(experiment("mute") + "?show=table")
+    expect(page.locator(".status.running")).to_have_text("Running")
+    elapsed = page.locator(".elapsed")
+    first = elapsed.inner_text()
+    expect(elapsed).not_to_have_text(first)
+
+    async def age():
+        connection = await asyncpg.connect(dashboard_database)
+        try:
+            await connection.execute(
+                "UPDATE ingest.writers SET heartbeat_at = now() - interval '1 h' WHERE run_id = $1", run_id
+            )
+        finally:
+            await connection.close()
+
+    run_apart(age)
+    expect(page.locator(".status.lost")).to_have_text("Lost", timeout=40_000)
+    expect(open_page(f"/runs/{run_id.hex}").locator(".status.lost")).to_contain_text("last heard")
+
+
+def test_the_theme_is_chosen_and_remembered(open_page):
+    page = open_page("/experiments", color_scheme="light")
+    root = page.locator(":root")
+    expect(root).to_have_attribute("data-theme", "light")
+    page.get_by_role("button", name="Theme: auto").click()
+    page.get_by_role("button", name="Theme: light").click()
+    expect(root).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(root).to_have_attribute("data-theme", "dark")
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
+
+
 def test_everything_is_reached_by_keys(open_page, experiment):
     page = open_page(experiment("fashion"))
     expect(rows(page)).to_have_count(12)
@@ -132,19 +242,3 @@ def test_an_experiment_without_runs_says_how_to_log_one(open_page, experiment, d
     page = open_page(experiment("empty"))
     expect(page.locator(".code")).to_contain_text(dashboard)
     expect(page.locator(".code")).to_contain_text("import ingest")
-
-
-def test_nothing_serious_stands_in_the_way_of_assistive_technology(open_page, experiment):
-    for theme in ("light", "dark"):
-        for path in ("/experiments", experiment("fashion"), experiment("fashion") + "?group=params.model"):
-            page = open_page(path, color_scheme=theme)
-            page.wait_for_load_state("networkidle")
-            assert serious_findings(page) == []
-
-
-def test_a_phone_shows_it_without_scrolling_sideways(open_page, experiment):
-    for path in ("/experiments", experiment("fashion")):
-        page = open_page(path, viewport={"width": 390, "height": 844})
-        page.wait_for_load_state("networkidle")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert serious_findings(page) == []

@@ -1,20 +1,24 @@
-/** One chart: fetches its lines, draws them, shows values under the cursor. Mounted only while it is near the viewport. */
+/** One chart: fetches its lines and draws them. Mounted only while it is near the viewport. */
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../lib.js";
 import { wasAborted } from "../api.js";
 import { Menu } from "../components/menu.js";
 import { Icon } from "../components/icons.js";
-import { formatCount, formatShort, formatValue } from "../format.js";
+import { useWidth } from "../components/width.js";
+import { formatCount, formatShort } from "../format.js";
+import { dragStart, dropped, placeItems } from "./arrange.js";
 import { fetchAggregate, fetchLines, hurry } from "./data.js";
 import { saveCsv, savePng, saveSvg } from "./export.js";
-import { createPlot, kindOf, nearest, shownX } from "./plot.js";
+import { createPlot, kindOf } from "./plot.js";
 import { clippedRange, curveOf } from "./series.js";
+import { askForTip, showTip } from "./tip.js";
+import { onPlotKey } from "./walk.js";
 
 /**
  * @typedef {object} ChartRun
  * @property {string} id
  * @property {string} name
  * @property {string} colour
- * @property {number[]} [ranks]
+ * @property {number[]} [ranks] of the processes that logged it, where there are several
  *
  * @typedef {object} Group
  * @property {string} name
@@ -29,11 +33,9 @@ import { clippedRange, curveOf } from "./series.js";
  * @property {(changes: Partial<import("./options.js").ChartView>, how?: {replace?: boolean}) => void} change
  * @property {number} height
  * @property {Record<string, number>} versions by run id: another number means that there is news
- * @property {string} [highlight] run id under the pointer elsewhere
  * @property {boolean} [isFull]
  */
 
-const TOOLTIP_ROWS = 12;
 const PIXELS_PER_BUCKET = 1.5;
 
 /** @param {ChartProps} props */
@@ -41,39 +43,12 @@ export function Chart({ metric, runs, groups, view, change, height, versions, is
   const place = useRef(/** @type {HTMLDivElement | null} */ (null));
   const tip = useRef(/** @type {HTMLDivElement | null} */ (null));
   const width = useWidth(place);
-  const theme = useTheme();
   const { lines, error, isLoading } = useLines({ metric, runs, groups, view, width, versions });
   const drawn = useMemo(() => drawnLines(lines, runs, groups, view), [lines, runs, groups, view]);
-  const plot = useRef(/** @type {ReturnType<typeof createPlot> & {kind: string} | null} */ (null));
-
-  const isTurnedTo = useRef(false); // somebody zoomed in this very chart: it follows at once, with the buckets that it has
-  useLayoutEffect(() => {
-    if (!place.current || !width || !lines) return;
-    if (!isLoading) isTurnedTo.current = false;
-    else if (plot.current && !isTurnedTo.current) return; // drawn once, when the answer is there
-    const onTurn = () => { isTurnedTo.current = true; hurry(metric); };
-    const options = plotOptions(view, change, drawn, tip, onTurn);
-    const kind = kindOf(drawn, options);
-    if (plot.current?.kind === kind) {
-      plot.current.update(drawn, options);
-      if (plot.current.plot.width !== width || plot.current.plot.height !== height) plot.current.plot.setSize({ width, height });
-    } else {
-      plot.current?.plot.destroy();
-      plot.current = { ...createPlot(place.current, drawn, options, { width, height }), kind };
-    }
-    place.current.dataset.drawn = String(drawn.length); // for tests: the canvas is painted
-  }, [drawn, width, height, theme, view, isLoading]);
-  useEffect(() => () => plot.current?.plot.destroy(), []);
-
-  const points = drawn.reduce((sum, { curve }) => sum + curve.line.n, 0);
-  const told = drawn.length === 1 ? drawn[0].curve.line.told : drawn.length ? `${drawn.length} lines, ${formatShort(points)} points${bucketsOf(drawn)}` : "";
-  const marks = drawn.reduce((sum, { curve }) => sum + curve.marks.length, 0);
-  const unplaced = drawn.reduce((sum, { curve }) => sum + curve.line.unplaced, 0);
-  const isTop = view.top.includes(metric);
+  const plot = usePlot({ metric, place, tip, lines, drawn, view, change, width, height, isLoading });
   const menu = () => [
     ...(isFull ? [] : [{ label: "Full screen", icon: /** @type {const} */ ("expand"), run: () => change({ full: metric }) }]),
-    { label: isTop ? "Unpin from the top" : "Pin to the top", icon: /** @type {const} */ ("pin"), run: () => change({ top: isTop ? view.top.filter((one) => one !== metric) : [...view.top, metric] }) },
-    ...(isTop ? [{ label: "Move earlier", icon: /** @type {const} */ ("up"), run: () => change({ top: moved(view.top, metric, -1) }) }, { label: "Move later", icon: /** @type {const} */ ("down"), run: () => change({ top: moved(view.top, metric, 1) }) }] : []),
+    ...placeItems(metric, view, change),
     { label: "Use as x axis", icon: /** @type {const} */ ("chart"), run: () => change({ x: "metric", xkey: metric, from: null, to: null }) },
     { label: "Download" },
     { label: "PNG", icon: /** @type {const} */ ("download"), run: () => plot.current && savePng(plot.current.plot.ctx.canvas, metric, drawn) },
@@ -85,47 +60,63 @@ export function Chart({ metric, runs, groups, view, change, height, versions, is
       onDrop=${(/** @type {DragEvent} */ event) => dropped(event, metric, view, change)}>
       <figcaption draggable=${!isFull} onDragStart=${(/** @type {DragEvent} */ event) => dragStart(event, metric)}>
         <span class="chart-title truncate" title=${metric}>${metric}</span>
-        ${isLoading ? html`<span class="spinner tiny" aria-label="Loading"></span>` : null}
+        ${isLoading ? html`<span class="spinner tiny" role="img" aria-label="Loading"></span>` : null}
         <span class="spacer"></span>
         ${isFull ? null : html`<button class="icon-button small" title="Full screen" aria-label=${`Full screen: ${metric}`} onClick=${() => change({ full: metric })}><${Icon} name="expand" size=${14} /></button>`}
         <${Menu} label="" icon="more" title=${`More about ${metric}`} className="icon-button small" align="right" items=${menu} />
       </figcaption>
       <div class="plot-box">
-        <div class="plot" ref=${place} style=${{ height: `${height}px` }}></div>
+        <div class="plot" ref=${place} style=${{ height: `${height}px` }} tabindex="0" role="group" aria-label=${`Curves of ${metric}; arrow keys move the cursor, plus and minus zoom`}
+          onKeyDown=${(/** @type {KeyboardEvent} */ event) => plot.current && onPlotKey(event, plot.current.plot, plot.current.zoom)}></div>
         ${error ? html`<div class="chart-note error" role="alert">${error instanceof Error ? error.message : String(error)}</div>` : lines && !drawn.length ? html`<div class="chart-note">None of the shown runs has this metric.</div>` : null}
         <div class="chart-tip" ref=${tip} hidden></div>
       </div>
-      <div class="chart-told truncate">${told}${marks ? html` · <span class="marks">× ${formatCount(marks)} ${drawn.some(({ curve }) => curve.from) ? "with" : ""} non-finite</span>` : null}${unplaced ? ` · ${formatCount(unplaced)} without x` : ""}</div>
+      <${Told} drawn=${drawn} />
     </figure>`;
 }
 
-/** @param {import("./plot.js").Drawn[]} drawn */
-function bucketsOf(drawn) {
-  const buckets = drawn.reduce((sum, { curve }) => sum + (curve.from ? curve.x.length : 0), 0);
-  return buckets ? ` in ${formatShort(buckets)} buckets` : "";
+/** How many points are behind the curves, and what of them can't be seen. @param {{drawn: import("./plot.js").Drawn[]}} props */
+function Told({ drawn }) {
+  /** @param {(one: import("./plot.js").Drawn) => number} count */
+  const total = (count) => drawn.reduce((sum, one) => sum + count(one), 0);
+  const points = total(({ curve }) => curve.line.n);
+  const buckets = total(({ curve }) => (curve.from ? curve.x.length : 0));
+  const marks = total(({ curve }) => curve.marks.length);
+  const unplaced = total(({ curve }) => curve.line.unplaced);
+  const several = `${drawn.length} lines, ${formatShort(points)} points${buckets ? ` in ${formatShort(buckets)} buckets` : ""}`;
+  const text = drawn.length === 1 ? drawn[0].curve.line.told : drawn.length ? several : "";
+  return html`
+    <div class="chart-told truncate" title=${text}>${text}${marks ? html` · <span class="marks">× ${formatCount(marks)} ${buckets ? "with" : ""} non-finite</span>` : null}${unplaced ? ` · ${formatCount(unplaced)} without x` : ""}</div>`;
 }
 
-/** @param {string[]} order @param {string} one @param {number} by */
-function moved(order, one, by) {
-  const at = order.indexOf(one);
-  const rest = order.filter((other) => other !== one);
-  rest.splice(Math.max(0, at + by), 0, one);
-  return rest;
-}
-
-/** @param {DragEvent} event @param {string} metric */
-function dragStart(event, metric) {
-  event.dataTransfer?.setData("text/metric", metric);
-}
-
-/** A chart dropped on another takes the place before it, in the section at the top. @param {DragEvent} event @param {string} metric @param {ChartProps["view"]} view @param {ChartProps["change"]} change */
-function dropped(event, metric, view, change) {
-  const dragged = event.dataTransfer?.getData("text/metric");
-  if (!dragged || dragged === metric) return;
-  event.preventDefault();
-  const rest = view.top.filter((one) => one !== dragged);
-  const at = rest.indexOf(metric);
-  change({ top: at < 0 ? [...rest, dragged] : [...rest.slice(0, at), dragged, ...rest.slice(at)] });
+/**
+ * The plot on the page, made anew when what is drawn changes its kind, fed otherwise.
+ * @param {{metric: string, place: {current: HTMLDivElement | null}, tip: {current: HTMLDivElement | null}, lines: import("./data.js").Line[] | null,
+ *   drawn: import("./plot.js").Drawn[], view: ChartProps["view"], change: ChartProps["change"], width: number, height: number, isLoading: boolean}} props
+ */
+function usePlot({ metric, place, tip, lines, drawn, view, change, width, height, isLoading }) {
+  const theme = useTheme();
+  const plot = useRef(/** @type {ReturnType<typeof createPlot> & {kind: string, zoom: (from: number, to: number) => void} | null} */ (null));
+  const isTurnedTo = useRef(false); // somebody zoomed in this very chart: it follows at once, with the buckets that it has
+  useLayoutEffect(() => {
+    if (!place.current || !width || !lines) return;
+    if (!isLoading) isTurnedTo.current = false;
+    else if (plot.current && !isTurnedTo.current) return; // drawn once, when the answer is there
+    const onTurn = () => { isTurnedTo.current = true; hurry(metric); };
+    const options = plotOptions(view, change, drawn, tip, onTurn);
+    const kind = kindOf(drawn, options);
+    if (plot.current?.kind === kind) {
+      plot.current.update(drawn, options);
+      plot.current.zoom = options.onZoom;
+      if (plot.current.plot.width !== width || plot.current.plot.height !== height) plot.current.plot.setSize({ width, height });
+    } else {
+      plot.current?.plot.destroy();
+      plot.current = { ...createPlot(place.current, drawn, options, { width, height }), kind, zoom: options.onZoom };
+    }
+    place.current.dataset.drawn = String(drawn.length); // for tests: the canvas is painted
+  }, [drawn, width, height, theme, view, isLoading]);
+  useEffect(() => () => plot.current?.plot.destroy(), []);
+  return plot;
 }
 
 // --- data ------------------------------------------------------------------------------------------------------------
@@ -200,7 +191,8 @@ function drawnLines(lines, runs, groups, view) {
     const [id, rank] = groups ? [line.id] : line.id.split(" ");
     const owner = names.get(id) ?? byId.get(id);
     if (!owner || !line.n) return [];
-    return [{ curve: curveOf(line, view), colour: owner.colour, label: rank === undefined ? owner.name : `${owner.name} · rank ${rank}` }];
+    const isFolded = view.x === "step" && rank === undefined && "ranks" in owner && (owner.ranks?.length ?? 0) > 1;
+    return [{ curve: curveOf(line, { ...view, isFolded }), colour: owner.colour, label: rank === undefined ? owner.name : `${owner.name} · rank ${rank}` }];
   });
 }
 
@@ -208,12 +200,13 @@ function drawnLines(lines, runs, groups, view) {
 
 /** @param {ChartProps["view"]} view @param {ChartProps["change"]} change @param {import("./plot.js").Drawn[]} drawn @param {{current: HTMLDivElement | null}} tip @param {() => void} onTurn @returns {import("./plot.js").PlotOptions} */
 function plotOptions(view, change, drawn, tip, onTurn) {
+  const logx = view.logx && view.x !== "time";
   return {
     x: view.x,
-    logx: view.logx && view.x !== "time",
+    logx,
     logy: view.logy,
-    rangeX: view.from !== null && view.to !== null && view.to > view.from ? [view.from, view.to] : wholeRange(drawn),
-    rangeY: view.clip ? clippedRange(drawn.map(({ curve }) => curve)) : null,
+    rangeX: rangeX(view, drawn, logx),
+    rangeY: view.clip ? clippedRange(drawn.map(({ curve }) => curve), view.logy) : null,
     syncKey: "charts",
     onZoom: (from, to) => {
       const [low, high] = [outward(from, view.x, -1), outward(to, view.x, 1)];
@@ -223,6 +216,14 @@ function plotOptions(view, change, drawn, tip, onTurn) {
     onReset: () => (onTurn(), change({ from: null, to: null })),
     onCursor: (at) => askForTip(tip.current, () => showTip(tip.current, drawn, at, view.x)),
   };
+}
+
+/** What is zoomed to, or everything; a logarithmic axis begins at the first place above 0. @param {ChartProps["view"]} view @param {import("./plot.js").Drawn[]} drawn @param {boolean} isLog @returns {[number, number] | null} */
+function rangeX({ from, to }, drawn, isLog) {
+  const range = from !== null && to !== null && to > from ? /** @type {[number, number]} */ ([from, to]) : wholeRange(drawn);
+  if (!range || !isLog || range[0] > 0) return range;
+  const first = Math.min(...drawn.map(({ curve }) => curve.x[0] ?? Infinity)); // curves are cut to x above 0
+  return first < range[1] ? [first, range[1]] : null;
 }
 
 /** From where the first bucket begins to where the last one ends, not only from middle to middle. @param {import("./plot.js").Drawn[]} drawn @returns {[number, number] | null} */
@@ -236,71 +237,7 @@ function wholeRange(drawn) {
   return low < high ? [low, high] : null;
 }
 
-/** @type {Map<Element, () => void>} */
-const tips = new Map();
-
-/** The tips of all linked charts, once a frame: the pointer moves more often. @param {Element | null} box @param {() => void} show */
-function askForTip(box, show) {
-  if (!box) return;
-  if (!tips.size) requestAnimationFrame(() => { const all = [...tips.values()]; tips.clear(); for (const one of all) one(); });
-  tips.set(box, show);
-}
-
-/** What the curves are at the cursor. By hand and not by a component: it follows every move of the pointer. @param {HTMLDivElement | null} box @param {import("./plot.js").Drawn[]} drawn @param {{left: number, width: number, x: number} | null} at width: of the whole chart @param {import("./options.js").Axis} axis */
-function showTip(box, drawn, at, axis) {
-  if (!box) return;
-  const rows = at === null ? [] : drawn.map((one) => ({ ...one, i: nearest(one.curve.x, at.x) })).filter((one) => one.i >= 0);
-  box.hidden = !rows.length;
-  if (at === null || !rows.length) return;
-  const exact = rows.reduce((best, one) => (Math.abs(one.curve.x[one.i] - at.x) < Math.abs(best.curve.x[best.i] - at.x) ? one : best));
-  const { curve, i } = exact;
-  const head = document.createElement("div");
-  head.className = "tip-head";
-  const isWide = curve.from && curve.to && curve.from[i] !== curve.to[i];
-  head.textContent = isWide ? `${shownX(curve.from?.[i] ?? 0, axis)} … ${shownX(curve.to?.[i] ?? 0, axis)}` : shownX(curve.x[i], axis);
-  rows.sort((a, b) => (b.curve.y[b.i] ?? -Infinity) - (a.curve.y[a.i] ?? -Infinity));
-  box.replaceChildren(head, ...rows.slice(0, TOOLTIP_ROWS).map(tipRow));
-  if (rows.length > TOOLTIP_ROWS) box.append(`and ${rows.length - TOOLTIP_ROWS} more`);
-  const isRight = at.left > at.width / 2 - 52;
-  box.style.left = isRight ? "" : `${at.left + 68}px`;
-  box.style.right = isRight ? `${at.width - at.left - 40}px` : "";
-  if (isRight && box.getBoundingClientRect().left < 4) Object.assign(box.style, { left: `${at.left + 68}px`, right: "" }); // out of the window
-}
-
-/** @param {import("./plot.js").Drawn & {i: number}} row */
-function tipRow({ curve, colour, label, i }) {
-  const row = document.createElement("div");
-  const dot = document.createElement("i");
-  dot.style.background = colour;
-  const name = document.createElement("span");
-  name.textContent = label;
-  const value = document.createElement("b");
-  const raw = curve.line.columns.value?.[i];
-  value.textContent = curve.y[i] === null ? formatValue(raw ?? NaN) : formatValue(curve.smooth ? curve.smooth[i] : curve.y[i]);
-  row.append(dot, name, value);
-  if (curve.low && curve.high && curve.low[i] !== null && curve.low[i] !== curve.high[i]) {
-    const spread = document.createElement("small");
-    spread.textContent = `${formatValue(curve.low[i])} … ${formatValue(curve.high[i])}`;
-    row.append(spread);
-  }
-  return row;
-}
-
-/** @param {{current: HTMLElement | null}} place */
-function useWidth(place) {
-  const [width, setWidth] = useState(0);
-  useLayoutEffect(() => {
-    const element = /** @type {HTMLElement} */ (place.current);
-    const measure = () => setWidth(Math.floor(element.clientWidth));
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, []);
-  return width;
-}
-
-export function useTheme() {
+function useTheme() {
   const [theme, setTheme] = useState(document.documentElement.dataset.theme);
   useEffect(() => {
     const changed = () => setTheme(document.documentElement.dataset.theme);

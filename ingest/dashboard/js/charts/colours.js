@@ -2,6 +2,9 @@
 
 export const PALETTE = ["#4c6ef5", "#f08c00", "#0ca678", "#e64980", "#7950f2", "#1098ad", "#d9480f", "#66a80f", "#ae3ec9", "#228be6", "#c2255c", "#a07914"];
 
+/** Some of them by name, for people to choose from. */
+export const NAMED = { "4c6ef5": "Blue", f08c00: "Orange", "0ca678": "Green", e64980: "Pink", "7950f2": "Violet", c2255c: "Red", "1098ad": "Cyan" };
+
 /**
  * @param {string[]} runIds
  * @param {Record<string, string>} [chosen] by run id, hex digits without `#`

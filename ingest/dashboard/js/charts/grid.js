@@ -21,11 +21,12 @@ const HEADING = 42;
 const CAPTION = 62; // what a chart has above and below its plot
 const BEYOND = 400; // pixels above and below the viewport that are mounted already
 const MOST_KEYS = 50_000;
+const MOST_RANKS = 64; // of one run: each is a line and a question
 const NEWS_MS = 700; // news of a live run are fetched that often at most
 
 /**
  * @typedef {object} GridProps
- * @property {import("./chart.js").ChartRun[]} runs
+ * @property {import("./chart.js").ChartRun[]} runs their ranks are looked up here
  * @property {import("./chart.js").Group[]} [groups]
  * @property {string[]} [live] ids of those that run
  * @property {import("./options.js").ChartView} view
@@ -35,10 +36,11 @@ const NEWS_MS = 700; // news of a live run are fetched that often at most
  */
 
 /** @param {GridProps} props */
-export function ChartGrid({ runs, groups, live = [], view, change, onNews, only }) {
-  const ids = runs.map((run) => run.id);
+export function ChartGrid({ runs: shown, groups, live = [], view, change, onNews, only }) {
+  const ids = shown.map((run) => run.id);
   const versions = useNews(live, onNews);
-  const { keys, error, retry } = useKeysOf(ids, Object.keys(versions).length ? Math.floor(Object.values(versions).reduce((a, b) => a + b, 0) / 8) : 0);
+  const { keys, ranks, error, retry } = useKeysOf(ids, Object.keys(versions).length ? Math.floor(Object.values(versions).reduce((a, b) => a + b, 0) / 8) : 0);
+  const runs = useMemo(() => shown.map((run) => ({ ...run, ranks: ranks[run.id]?.slice(0, MOST_RANKS) })), [shown, ranks]);
   const search = useRef(/** @type {HTMLInputElement | null} */ (null));
   const matcher = useMemo(() => keyMatcher(view.find), [view.find]);
   const found = useMemo(() => (keys ?? []).filter((key) => matcher.test(key) && (!only || only(key))), [keys, matcher, only]);
@@ -47,6 +49,7 @@ export function ChartGrid({ runs, groups, live = [], view, change, onNews, only 
     { keys: "z", does: "Show the whole range", run: () => change({ from: null, to: null }) },
     { keys: "l", does: "Logarithmic y axis", run: () => change({ logy: !view.logy }) },
     { keys: "o", does: "Clip outliers", run: () => change({ clip: !view.clip }) },
+    { keys: "v", does: "Into the first chart: ← and → read values, with Shift they move the range, + and − zoom", run: focusChart },
   ]);
   const shared = { runs, groups, view, change, versions };
   return html`
@@ -64,6 +67,8 @@ export function ChartGrid({ runs, groups, live = [], view, change, onNews, only 
       ${view.full ? html`<${FullScreen} ...${shared} />` : null}
     </section>`;
 }
+
+const focusChart = () => /** @type {HTMLElement | null} */ (document.querySelector(".chart .plot"))?.focus();
 
 // --- what is mounted -------------------------------------------------------------------------------------------------
 
@@ -164,23 +169,26 @@ function FullScreen({ view, change, runs, ...shared }) {
 
 /** @param {string[]} ids @param {number} again another number asks anew: live runs get new metrics */
 function useKeysOf(ids, again) {
-  const [state, setState] = useState(/** @type {{keys: string[] | null, error: unknown}} */ ({ keys: null, error: null }));
+  const [state, setState] = useState(/** @type {{keys: string[] | null, ranks: Record<string, number[]>, error: unknown}} */ ({ keys: null, ranks: {}, error: null }));
   const [tries, setTries] = useState(0);
   const which = ids.join();
   useEffect(() => {
-    if (!ids.length) return void setState({ keys: [], error: null });
+    if (!ids.length) return void setState({ keys: [], ranks: {}, error: null });
     const stop = new AbortController();
     post("/api/v1/keys", { runs: ids.slice(0, 200), kinds: ["metric"], limit: MOST_KEYS }, { signal: stop.signal }).then(
       (answer) => {
         const keys = answer.metrics.map((/** @type {{key: string}} */ one) => one.key);
-        setState((before) => (before.keys && before.keys.length === keys.length && before.keys.every((key, i) => key === keys[i]) ? before : { keys, error: null }));
+        setState((before) => (isSame(before.keys, keys) && JSON.stringify(before.ranks) === JSON.stringify(answer.ranks) ? before : { keys, ranks: answer.ranks, error: null }));
       },
-      (error) => wasAborted(error) || setState((before) => (before.keys && error instanceof ApiError && error.status === 0 ? before : { keys: null, error })),
+      (error) => wasAborted(error) || setState((before) => (before.keys && error instanceof ApiError && error.status === 0 ? before : { keys: null, ranks: {}, error })),
     );
     return () => stop.abort();
   }, [which, again, tries]);
   return { ...state, retry: () => setTries(tries + 1) };
 }
+
+/** @param {string[] | null} before @param {string[]} now */
+const isSame = (before, now) => before?.length === now.length && before.every((key, i) => key === now[i]);
 
 /** Numbers by run that change when there is news of it. @param {string[]} live @param {GridProps["onNews"]} onNews */
 function useNews(live, onNews) {

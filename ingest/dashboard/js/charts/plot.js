@@ -79,7 +79,8 @@ export function createPlot(place, drawn, options, size) {
         (plot) => {
           const { left = -1 } = plot.cursor;
           // Linked charts show the line alone: values over twenty charts at once would hide the curves, and cost a frame.
-          now.options.onCursor(left < 0 || !plot.over.matches(":hover") ? null : { left, width: plot.width, x: plot.posToVal(left, "x") });
+          const isLookedAt = plot.over.matches(":hover") || place.matches(":focus-visible");
+          now.options.onCursor(left < 0 || !isLookedAt ? null : { left, width: plot.width, x: plot.posToVal(left, "x") });
         },
       ],
       draw: [(plot) => (drawSpikes(plot, now.drawn), drawMarks(plot, now.drawn))],

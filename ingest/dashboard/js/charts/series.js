@@ -16,11 +16,11 @@
 
 /**
  * @param {import("./data.js").Line} line
- * @param {{smooth: number, band: "minmax" | "std" | "none", logx: boolean, logy: boolean}} options
+ * @param {{smooth: number, band: "minmax" | "std" | "none", logx: boolean, logy: boolean, isFolded?: boolean}} options isFolded: see `folded`
  * @returns {Curve}
  */
-export function curveOf(line, { smooth, band, logx, logy }) {
-  const curve = { points: pointsCurve, buckets: bucketsCurve, aggregate: aggregateCurve }[line.form](line, band);
+export function curveOf(line, { smooth, band, logx, logy, isFolded = false }) {
+  const curve = isFolded && line.form === "points" ? folded(line) : { points: pointsCurve, buckets: bucketsCurve, aggregate: aggregateCurve }[line.form](line, band);
   if (smooth > 0) curve.smooth = smoothed(curve.y, smooth / 100);
   if (logy) for (const name of /** @type {const} */ (["y", "low", "high", "smooth"])) curve[name] = /** @type {any} */ (curve[name])?.map(positive) ?? null;
   const placed = logx ? fromPositiveX(curve) : curve;
@@ -53,6 +53,26 @@ function pointsCurve(line) {
   const marks = [];
   for (let i = 0; i < value.length; i++) if (!Number.isFinite(value[i])) marks.push(x[i]);
   return { line, x, y: Array.from(value, finite), low: null, high: null, smooth: null, marks };
+}
+
+/** Points of several ranks: their mean at each step, from the least to the greatest, as buckets show them. @param {import("./data.js").Line} line @returns {Curve} */
+function folded(line) {
+  const { x: xs, value } = line.columns;
+  /** @type {number[]} */ const x = [];
+  /** @type {(number | null)[]} */ const y = [];
+  /** @type {(number | null)[]} */ const low = [];
+  /** @type {(number | null)[]} */ const high = [];
+  /** @type {number[]} */ const marks = [];
+  for (let i = 0, end = 0; i < xs.length; i = end) {
+    while (end < xs.length && xs[end] === xs[i]) end++;
+    const own = Array.from(value.slice(i, end)).filter(Number.isFinite);
+    if (own.length < end - i) marks.push(xs[i]);
+    x.push(xs[i]);
+    y.push(own.length ? own.reduce((sum, one) => sum + one, 0) / own.length : null);
+    low.push(own.length ? Math.min(...own) : null);
+    high.push(own.length ? Math.max(...own) : null);
+  }
+  return { line, x, y, low, high, smooth: null, marks };
 }
 
 /** A bucket stands in its middle at the mean of its finite values, from its least to its greatest. @param {import("./data.js").Line} line @returns {Curve} */
@@ -114,12 +134,14 @@ function fromPositiveX(curve) {
 /**
  * The range of y that leaves out the outermost values: between the 2nd and the 98th percentile of what is drawn, and some room.
  * @param {Curve[]} curves
+ * @param {boolean} isLog
  * @returns {[number, number] | null}
  */
-export function clippedRange(curves) {
+export function clippedRange(curves, isLog) {
   const values = curves.flatMap(({ y }) => y.filter((/** @type {number | null} */ one) => one !== null)).sort((a, b) => Number(a) - Number(b));
   if (values.length < 10) return null;
   const [low, high] = [Number(values[Math.floor(values.length * 0.02)]), Number(values[Math.ceil(values.length * 0.98) - 1])];
+  if (isLog) return [low / 1.3, high * 1.3];
   const room = (high - low) * 0.1 || Math.abs(high) * 0.1 || 1;
   return [low - room, high + room];
 }

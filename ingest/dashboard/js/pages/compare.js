@@ -31,10 +31,10 @@ export default function Compare() {
     ...TABS.map(([name, label], i) => ({ keys: String(i + 1), does: `Show ${label.toLowerCase()}`, run: () => change({ tab: name }) })),
   ]);
   const colours = useMemo(() => coloursOf(view.run, view.colour), [ids, view.colour]);
+  const runs = useMemo(() => (data?.runs ?? []).map((/** @type {any} */ run) => ({ id: run.run_id, name: run.name || run.run_id.slice(0, 8), colour: colours.get(run.run_id) ?? "#888888", status: run.status })), [data, colours]);
   if (!view.run.length) return html`<${EmptyState} title="No runs to compare"><p class="muted">Select two or more in the table of runs, then press Compare.</p><p><a href="/runs">To the runs</a></p></${EmptyState}>`;
   if (error && !data) return html`<${ErrorState} error=${error} retry=${reload} />`;
   if (!data) return html`<${LoadingState} what="Comparing" />`;
-  const runs = data.runs.map((/** @type {any} */ run) => ({ id: run.run_id, name: run.name || run.run_id.slice(0, 8), colour: colours.get(run.run_id) ?? "#888888", status: run.status, ranks: [] }));
   const shared = { data, runs, view, change, highlight, setHighlight };
   const list_ = view.run.map(sqlText).join(", ");
   return html`

@@ -1,7 +1,7 @@
 /** The runs of an experiment, or of all: a table to find and choose them, beside the curves of those chosen. */
 import { html, useCallback, useEffect, useMemo, useRef, useState } from "../lib.js";
 import { get, mayWrite, post, session } from "../api.js";
-import { coloursOf } from "../charts/colours.js";
+import { NAMED, coloursOf } from "../charts/colours.js";
 import { ChartGrid } from "../charts/grid.js";
 import { CopyAs, pythonStart, sqlText } from "../components/code.js";
 import { FirstRun } from "../components/first-run.js";
@@ -212,7 +212,8 @@ function NameCell({ row, colour, open, view, change, reload }) {
     { label: "Copy the id", icon: "copy", run: () => copyText(run.run_id, "Id copied") },
     { label: "Show the note", icon: "note", run: () => showNote(run.run_id, name) },
     { label: "Colour" },
-    ...["4c6ef5", "f08c00", "0ca678", "e64980", "7950f2"].map((hex) => ({ label: html`<i class="swatch" style=${{ background: `#${hex}` }}></i>`, run: () => change({ colour: { ...view.colour, [run.run_id]: hex } }) })),
+    ...Object.entries(NAMED).map(([hex, called]) => ({ label: html`<i class="swatch" style=${{ background: `#${hex}` }}></i>${called}`, run: () => change({ colour: { ...view.colour, [run.run_id]: hex } }) })),
+    ...(run.run_id in view.colour ? [{ label: "As it was", icon: "restore", run: () => { const { [run.run_id]: _, ...rest } = view.colour; change({ colour: rest }); } }] : []),
     ...(mayWrite() ? [
       { label: "Change" },
       ...(run.lifecycle === "deleted" ? [{ label: "Restore", icon: "restore", run: () => then(restoreRuns([run.run_id])) }] : [

@@ -21,13 +21,14 @@ const isSystem = (key) => key.startsWith(SYSTEM);
 /** @param {{run: any, isOver: boolean}} props */
 export function Charts({ run, isOver }) {
   const [view, change] = useView(CHART_VIEW);
+  const runs = useMemo(() => drawn(run, isOver), [run.run_id, run.name, isOver]);
   const keys = `key ${view.find && !/[*?/]/.test(view.find) ? `ILIKE ${sqlText(`%${view.find}%`)}` : "NOT LIKE 'system/%'"}`;
   return html`
     <div class="row end charts-copy">
       <${CopyAs} sql=${`SELECT key, step, time, value\nFROM metrics\nWHERE run_id = ${sqlText(run.run_id)} AND ${keys}\nORDER BY key, step\nLIMIT 10000`}
         python=${`${pythonStart()}\nrun_id = ${JSON.stringify(run.run_id)}\nfor key in ingest.get_run(run_id).data.metrics:\n    history = ingest.get_metric_history(run_id, key)\n    print(key, [(point.step, point.value) for point in history])`} />
     </div>
-    <${ChartGrid} ...${drawn(run, isOver)} view=${view} change=${change} only=${isOwn} />`;
+    <${ChartGrid} ...${runs} view=${view} change=${change} only=${isOwn} />`;
 }
 
 /** @param {{run: any, isOver: boolean}} props */
@@ -47,6 +48,5 @@ export function SystemCharts({ run, isOver }) {
 
 /** @param {any} run @param {boolean} isOver */
 function drawn(run, isOver) {
-  const ranks = [...new Set(run.writers.map((/** @type {any} */ one) => one.rank))].sort((a, b) => a - b);
-  return { runs: [{ id: run.run_id, name: run.name, colour: coloursOf([run.run_id]).get(run.run_id), ranks }], live: isOver ? [] : [run.run_id] };
+  return { runs: [{ id: run.run_id, name: run.name, colour: coloursOf([run.run_id]).get(run.run_id) }], live: isOver ? [] : [run.run_id] };
 }

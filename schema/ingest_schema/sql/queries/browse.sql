@@ -35,6 +35,14 @@ GROUP BY key
 ORDER BY key
 LIMIT $5;
 
+-- name: ranks
+-- The ranks of the writers of $1 run ids, of those runs that have several.
+SELECT run_id, array_agg(DISTINCT rank ORDER BY rank) AS ranks
+FROM writers
+WHERE run_id = ANY ($1::uuid[])
+GROUP BY run_id
+HAVING count(DISTINCT rank) > 1;
+
 -- name: runs_per_experiment
 -- How many active runs each experiment has, how many of them run, and when the last one started.
 SELECT experiment_id, count(*) AS runs, count(*) FILTER (WHERE status = 'RUNNING') AS running,

@@ -1,0 +1,71 @@
+"""Curves of a run whose ranks log the same metric: together as a mean in a band, or a line for each."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import client_environment
+from tests.browser.test_charts import drawn
+from tests.browser.test_options import repainted
+
+SCRIPT = """
+    import os, ingest
+    ingest.set_experiment("ranked")
+    with ingest.start_run(run_name="three ranks") as run:
+        for step in range(20):
+            run.log_metrics({"loss": 10.0 * int(os.environ["RANK"]) + step / 100}, step=step)
+"""
+
+
+@pytest.fixture(scope="module")
+def _ranked(dashboard: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A run that three processes logged, as a launcher starts them."""
+    environment = client_environment(dashboard, tmp_path_factory.mktemp("spool"))
+    job = {"WORLD_SIZE": "3", "INGEST_JOB_ID": "browser-ranks"}
+    ranks = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(SCRIPT)], env=environment | job | {"RANK": str(rank)})
+        for rank in range(3)
+    ]  # fmt: skip
+    assert [rank.wait(60) for rank in ranks] == [0, 0, 0]
+
+
+def tip_at_the_end(page: Page, chart: Locator) -> str:
+    """What the chart says at its last step."""
+    box = chart.locator(".u-over").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + 20)
+    text: str = chart.locator(".chart-tip").inner_text()
+    return text
+
+
+@pytest.mark.usefixtures("_ranked")
+def test_ranks_are_a_mean_in_a_band_or_a_line_each(
+    open_page: Callable[..., Page], experiment: Callable[[str], str]
+) -> None:
+    page = open_page(experiment("ranked") + "?show=charts")
+    chart = drawn(page, "loss")
+    expect(chart.locator(".chart-told")).to_have_text("60 points")
+    together = chart.locator("canvas").evaluate("canvas => canvas.toDataURL()")
+    assert "10.19" in tip_at_the_end(page, chart)  # the mean of 0.19, 10.19 and 20.19
+    assert "0.19 … 20.19" in tip_at_the_end(page, chart)
+    page.get_by_role("button", name="Options").click()
+    page.get_by_label("One line for each rank").check()
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile("ranks=1"))
+    expect(chart.locator(".chart-told")).to_have_text("3 lines, 60 points")
+    repainted(chart, together)
+    for line in ("three ranks · rank 0", "three ranks · rank 2", "20.19"):
+        assert line in tip_at_the_end(page, chart)
+
+    page.get_by_role("button", name="Table", exact=True).click()
+    page.get_by_role("link", name="three ranks").click()
+    page.get_by_role("tab", name="Charts").click()
+    page.get_by_role("button", name="Options").click()
+    expect(page.get_by_label("One line for each rank")).to_be_enabled()
