@@ -349,7 +349,7 @@ def migrated_database(server: str, template: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def serving(database: str, home: Path, *arguments: str) -> Iterator[str]:
+def serving(database: str, home: Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[str]:
     """Address of `ingest serve` on this database, with its data in this directory."""
     ready = home / "ready"
     command = ingest_command("serve", "--port", "0", "--ready-file", str(ready), *arguments)
@@ -359,10 +359,11 @@ def serving(database: str, home: Path, *arguments: str) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "INGEST_SPOOL_INTAKE": "false"},
+            env={**os.environ, "INGEST_SPOOL_INTAKE": "false", **(env or {})},
         )
         try:
-            run_apart(lambda: wait_until(ready.exists, timeout=40))
+            run_apart(lambda: wait_until(lambda: ready.exists() or process.poll() is not None, timeout=40))
+            assert ready.exists(), (home / "log").read_text()
             yield ready.read_text().strip()
         finally:
             process.terminate()

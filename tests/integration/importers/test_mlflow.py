@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ingest.bench.service import free_port
-from tests.conftest import new_database
+from tests.conftest import new_database, serving
 from tests.integration.importers.conftest import QUIET, Import, WithMlflow
 from tests.integration.importers.test_tensorboard import query
 
@@ -141,11 +141,26 @@ def mlflow_server(python: Path, database: str, folder: Path) -> Iterator[str]:
 def test_a_server(
     run_import: Import, database_url: str, with_mlflow: WithMlflow, mlflow_python: Path, tmp_path: Path
 ) -> None:
-    """What the store of the server has, by REST, while it runs."""
+    """What the store of the server has, by REST, while it runs. Then MLflow's client asks both servers the same, and can't tell
+    which of them answers: experiments, runs, histories, searches, artifacts."""
     database = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with mlflow_server(mlflow_python, database, tmp_path) as url:
         expected = json.loads(with_mlflow("write_mlflow.py", url, str(tmp_path)).splitlines()[-1])
         check_import(run_import, database_url, url, expected, tmp_path)
+        patient = {"INGEST_LOST_AFTER": "3600"}  # runs that were never ended go on in both places
+        with serving(database_url, tmp_path, env=patient) as here:
+            theirs, ours = map(json.loads, with_mlflow("show_store.py", url, here).splitlines()[-2:])
+    assert ours == theirs
+    vision = theirs["vision: ünï"]
+    assert len(vision["runs"]) == 3
+    assert [len(found) for found in vision["searches"]] == [2, 1, 1, 1, 1, 1, 1], (
+        "each search finds something"
+    )
+    assert vision["runs"][next(iter(expected))]["files"] == [
+        ["sub", True, None],
+        ["sub/dir", True, None],
+        ["sub/dir/model.bin", False, 256_000],
+    ]
 
 
 def test_an_import_that_was_broken_off_goes_on(
