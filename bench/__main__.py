@@ -15,8 +15,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
+PYTHON = sys.executable
 INGEST = str(Path(sys.executable).with_name("ingest"))
+SCRIPTS = {
+    "clients": ["bench/compare_clients.py"],
+    "charts": ["bench/charts.py"],
+    "search": ["bench/search.py"],
+    "housekeeping": ["bench/housekeeping.py"],
+    "transfer": ["bench/transfer.py"],
+    "dashboard": ["-m", "bench.dashboard"],
+    "chaos": ["bench/chaos.py"],
+}
 WORKLOADS = ("chunk_1", "chunk_10", "chunk_100", "chunk_1000", "few_writers")
 KINDS = (
     "load",
@@ -34,77 +44,47 @@ KINDS = (
 
 
 def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
-    """The command of each bench."""
+    """The command of each bench, with paths from the root of the repository."""
+    own = own_commands(full=full)
+    found = {kind: [INGEST, "bench", *arguments] for kind, arguments in own.items()}
+    found |= {kind: [PYTHON, *arguments] for kind, arguments in script_commands(full=full).items()}
+    return {kind: [*found[kind], "--output", str(results / f"{kind}.json")] for kind in KINDS}
 
-    def load(*workloads: str) -> list[str]:
-        chosen = [
-            part for name in workloads for part in ("--workload", str(HERE / "workloads" / f"{name}.toml"))
-        ]
-        return [INGEST, "bench", "load", *chosen]
 
+def own_commands(*, full: bool) -> dict[str, list[str]]:
+    """Arguments of `ingest bench`."""
     raw = ["--raw-copy", "--repeat", "5" if full else "1", "--duration", "10" if full else "4"]
-    calls = (
-        ["--repeat", "5", "--pairs", "9"]
-        if full
-        else ["--repeat", "1", "--pairs", "2", "--paced-seconds", "2"]
-    )
-    rounds = ["--rounds", "500" if full else "50"]
     timed = ["--duration", "15" if full else "4"]
+    calls = ["--repeat", "5", "--pairs", "9"]
+    if not full:
+        calls = ["--repeat", "1", "--pairs", "2", "--paced-seconds", "2"]
     return {
-        "load": [*load(*WORKLOADS), *raw, "--output", str(results / "load.json")],
-        "latency": [
-            *load("paced_fleet", "small_requests"),
-            *timed,
-            "--output",
-            str(results / "latency.json"),
-        ],
-        "overload": [*load("overload_5x"), *timed, "--output", str(results / "overload.json")],
-        "client": [INGEST, "bench", "client", *calls, "--output", str(results / "client.json")],
-        "clients": [
-            sys.executable,
-            str(HERE / "compare_clients.py"),
-            *([] if full else ["--clients", "ingest", "tensorboard", "--pairs", "2"]),
-            "--output",
-            str(results / "clients.json"),
-        ],
-        "charts": [
-            sys.executable,
-            str(HERE / "charts.py"),
-            *(["--full"] if full else []),
-            "--output",
-            str(results / "charts.json"),
-        ],
-        "search": [
-            sys.executable,
-            str(HERE / "search.py"),
-            *([] if full else ["--runs", "10000", "--repeats", "5", "--skip-open"]),
-            "--out",
-            str(results / "search.json"),
-        ],
-        "housekeeping": [
-            sys.executable,
-            str(HERE / "housekeeping.py"),
-            *([] if full else ["--points", "1000000", "--rounds", "1", "--quiet-seconds", "2"]),
-            "--output",
-            str(results / "housekeeping.json"),
-        ],
-        "transfer": [
-            sys.executable,
-            str(HERE / "transfer.py"),
-            *([] if full else ["--points", "1000000"]),
-            "--output",
-            str(results / "transfer.json"),
-        ],
-        "dashboard": [
-            sys.executable,
-            "-m",
-            "bench.dashboard",
-            *(["--full"] if full else []),
-            "--output",
-            str(results / "dashboard.json"),
-        ],
-        "chaos": [sys.executable, str(HERE / "chaos.py"), *rounds, "--output", str(results / "chaos.json")],
+        "load": [*load(*WORKLOADS), *raw],
+        "latency": [*load("paced_fleet", "small_requests"), *timed],
+        "overload": [*load("overload_5x"), *timed],
+        "client": ["client", *calls],
     }
+
+
+def load(*workloads: str) -> list[str]:
+    """`ingest bench load` of some workloads."""
+    files = [f"bench/workloads/{name}.toml" for name in workloads]
+    return ["load", *(part for file in files for part in ("--workload", file))]
+
+
+def script_commands(*, full: bool) -> dict[str, list[str]]:
+    """Arguments of Python, for the scripts beside this one."""
+    if full:
+        more = {"charts": ["--full"], "dashboard": ["--full"], "chaos": ["--rounds", "500"]}
+    else:
+        more = {
+            "clients": ["--clients", "ingest", "tensorboard", "--pairs", "2"],
+            "search": ["--runs", "10000", "--repeats", "5", "--skip-open"],
+            "housekeeping": ["--points", "1000000", "--rounds", "1", "--quiet-seconds", "2"],
+            "transfer": ["--points", "1000000"],
+            "chaos": ["--rounds", "50"],
+        }
+    return {kind: [*script, *more.get(kind, [])] for kind, script in SCRIPTS.items()}
 
 
 def main() -> int:
@@ -114,21 +94,21 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="some of the benches")
     parser.add_argument("--results", type=Path, help="directory of the result files")
     arguments = parser.parse_args()
-    results = (arguments.results and arguments.results.resolve()) or HERE / "results" / (
-        "" if arguments.full else "local"
-    )
+    results = Path("bench/results" if arguments.full else "bench/results/local")
+    if arguments.results is not None:
+        results = arguments.results.resolve()
     for kind, command in commands(results, full=arguments.full).items():
         if kind in arguments.only and (code := run(kind, command)) != 0:
             return code
     if arguments.full:
-        return run("report", [sys.executable, str(HERE / "report.py")])
+        return run("report", [PYTHON, "bench/report.py"])
     return 0
 
 
 def run(kind: str, command: Sequence[str]) -> int:
     """Run one bench; its exit code."""
     print(f"\n== {kind}: {' '.join(command)}", flush=True)
-    return subprocess.run(command, check=False, cwd=HERE.parent).returncode
+    return subprocess.run(command, check=False, cwd=ROOT).returncode
 
 
 if __name__ == "__main__":

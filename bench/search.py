@@ -265,7 +265,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--skip-open", action="store_true", help="do not measure before sealing")
-    parser.add_argument("--out", type=Path, help="file for the figures as JSON")
+    parser.add_argument("--output", type=Path, help="file for the figures as JSON")
     given = parser.parse_args()
     world = World(given.runs)
     figures: list[dict[str, Any]] = []
@@ -291,8 +291,8 @@ def main() -> int:
             "settings": {"runs": given.runs, "params": PARAMS, "metrics": METRICS, "repeats": given.repeats},
             "figures": {"sealing": sealing, "questions": figures},
         }
-        if given.out:
-            write_result(given.out, result)
+        if given.output:
+            write_result(given.output, result)
         else:
             print(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
     return 0
