@@ -14,7 +14,8 @@ from ingest.cli.common import AsJson, Config, DatabaseUrl, DataDir, fail, load, 
 
 if TYPE_CHECKING:
     from ingest.settings import Settings
-    from ingest.transfer.feeding import Feeder, Taken
+    from ingest.transfer.feeding import Feeder
+    from ingest.transfer.taken import Taken
 
 __all__ = ["csv", "mlflow", "tensorboard"]
 
@@ -34,14 +35,19 @@ def mlflow(
     experiment: Annotated[
         list[str] | None, typer.Option(help="Only this experiment, by name; may be repeated.")
     ] = None,
-    artifacts: Annotated[bool, typer.Option(help="Also files of runs that lie on this machine.")] = True,
+    artifacts: Annotated[
+        bool, typer.Option(help="Also files of runs and models that lie on this machine.")
+    ] = True,
     artifact_root: ArtifactRoot = None,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import experiments and runs of MLflow under their ids: params, tags, all points of all metrics, files. Safe to repeat."""
+    """Import what MLflow has under its ids: runs with params, tags, data sets, all points of all metrics; logged models; the registry; files.
+
+    Safe to repeat. Of the registry, --experiment chooses the versions that were made of what is here.
+    """
 
     async def take(feeder: Feeder) -> None:
         await _take_mlflow(feeder, source, frozenset(experiment or ()))
@@ -55,14 +61,16 @@ def mlflow(
 async def _take_mlflow(feeder: Feeder, source: str, only: frozenset[str]) -> None:
     from ingest.transfer.from_mlflow_files import FileStore
     from ingest.transfer.from_mlflow_rest import RestStore
-    from ingest.transfer.from_mlflow_sql import SqlStore, is_database_url
-    from ingest.transfer.mlflow_source import take_in
+    from ingest.transfer.from_mlflow_sql import SqlStore
+    from ingest.transfer.mlflow_intake import take_in
+    from ingest.transfer.mlflow_rows import is_database_url
 
     if source.startswith(("http://", "https://")):
         async with RestStore(source) as server:
             await take_in(feeder, server, only=only)
     elif is_database_url(source):
-        await take_in(feeder, SqlStore(source), only=only)
+        async with SqlStore(source) as database:
+            await take_in(feeder, database, only=only)
     else:
         await take_in(
             feeder, FileStore(Path(source.removeprefix("file://").removeprefix("file:"))), only=only
@@ -73,14 +81,16 @@ def tensorboard(
     logdir: Annotated[Path, typer.Argument(help="Directory below which the event files are.")],
     *,
     experiment: Experiment = None,
-    artifacts: Annotated[bool, typer.Option(help="Also images, as files of the run.")] = True,
+    artifacts: Annotated[
+        bool, typer.Option(help="Also images, audio and texts, as files of the run.")
+    ] = True,
     artifact_root: ArtifactRoot = None,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import scalars, hparams, texts and images of TensorBoard, a run for each directory. Safe to repeat, also while files grow.
+    """Import scalars, histograms, hparams, texts, images and audio of TensorBoard, a run for each directory. Safe to repeat, also while files grow.
 
     The experiment is called like the directory if no other name is given.
     """
@@ -154,8 +164,9 @@ def _import(
         warn(f"{len(taken.notes) - _NOTES_SHOWN:,} more of these; --json lists them")
     rate = taken.points / seconds if seconds else 0.0
     print(
-        f"imported {taken.runs:,} runs, {taken.points:,} points and {taken.artifacts:,} artifacts in {seconds:.1f} s "
-        f"({rate:,.0f} points/s); {taken.same:,} runs were there already"
+        f"imported {taken.runs:,} runs, {taken.points:,} points, {taken.models:,} logged models, {taken.model_versions:,} model "
+        f"versions and {taken.artifacts:,} artifacts in {seconds:.1f} s ({rate:,.0f} points/s); {taken.same:,} runs, "
+        f"{taken.same_models:,} logged models and {taken.same_versions:,} model versions were there already"
     )
     if taken.skipped:
         print(

@@ -33,6 +33,7 @@ __all__ = [
     "read_id",
     "read_labels",
     "read_search",
+    "status_of",
 ]
 
 STATUSES: Final = {
@@ -161,7 +162,12 @@ def read_create(body: Any) -> CreateModel:
 def read_finalize(body: Any) -> tuple[str, str]:
     """The model and its status, without MLflow's prefix."""
     fields = read(FINALIZE, body)
-    return fields.text("model_id"), _PREFIX.sub("", fields.text("status"))
+    return fields.text("model_id"), status_of(fields.text("status"))
+
+
+def status_of(text: str) -> str:
+    """A status without MLflow's prefix, as it is stored."""
+    return _PREFIX.sub("", text)
 
 
 def read_labels(body: Any) -> tuple[str, Labels]:

@@ -21,63 +21,37 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 from uuid import UUID, uuid5
 
-from ingest.artifacts.errors import UnsafePath
 from ingest.artifacts.library import Artifacts
-from ingest.artifacts.paths import check_path, run_prefix
-from ingest.artifacts.store import CHUNK_BYTES
+from ingest.artifacts.paths import run_prefix
 from ingest.service import experiments
 from ingest.service.database import Database
 from ingest.service.errors import NameTaken
 from ingest.service.runs import NAME_TAG, set_lifecycle
 from ingest.store.connections import connect_writer
 from ingest.store.outcomes import Gap, Refused, Stored
+from ingest.transfer.files_in import FilesIn
 from ingest.transfer.source_errors import ImportStopped
+from ingest.transfer.taken import Taken, storable
 from ingest.write.lanes import BatchWriter
 from ingest_schema.errors import SchemaError
 from ingest_schema.events import END_STATUSES, Event
 from ingest_schema.limits import MAX_NAME_BYTES
 from ingest_schema.sql import load_queries
-from ingest_schema.values import check_key, check_text
+from ingest_schema.values import check_key
 from ingest_schema.wire import Batch, pack_column
 
-__all__ = ["Feed", "Feeder", "RunFacts", "Taken", "id_from"]
+__all__ = ["Feed", "Feeder", "RunFacts", "id_from"]
 
 BATCH_POINTS: Final = 100_000
 """Points of one batch, 2.4 MB: beyond this the transaction grows and the rate does not."""
 _SQL: Final = load_queries("feeding")
 _NAMESPACE: Final = UUID("5a4c6c1e-31cb-5d5c-9a39-0a3c0a1f2b7d")
 _READ_TIMEOUT: Final = 300.0
-_MOST_NOTES: Final = 1_000
 
 
 def id_from(*parts: str) -> UUID:
     """The id that belongs to these names, the same everywhere and always."""
     return uuid5(_NAMESPACE, "\0".join(parts))
-
-
-@dataclass(slots=True)
-class Taken:
-    """What an import did."""
-
-    runs: int = 0
-    """That are here now and were not, or not whole."""
-    points: int = 0
-    artifacts: int = 0
-    same: int = 0
-    """Runs that were here already, with all that the source has."""
-    skipped: dict[str, int] = field(default_factory=dict)
-    """What was left out, by kind."""
-    notes: list[str] = field(default_factory=list)
-    """What somebody should know, one line each."""
-
-    def skip(self, kind: str, number: int = 1) -> None:
-        """Count what is left out."""
-        self.skipped[kind] = self.skipped.get(kind, 0) + number
-
-    def note(self, text: str) -> None:
-        """Say something, up to a bound."""
-        if len(self.notes) < _MOST_NOTES:
-            self.notes.append(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +92,7 @@ class Feeder:
         self.taken = Taken()
         self.db = db
         self.writer = writer
-        self.artifacts = artifacts
+        self.files = FilesIn(artifacts, self.taken)
         self._made: dict[str, int] = {}
 
     @classmethod
@@ -134,13 +108,14 @@ class Feeder:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
 
-    async def make_experiment(self, name: str, tags: Mapping[str, str]) -> None:
-        """Make it, unless there is one of the name: that keeps its tags, and the runs are added to it."""
-        kept = _storable(tags, "tag", f"experiment {name!r}", self.taken)
+    async def make_experiment(self, name: str, tags: Mapping[str, str]) -> int:
+        """Make it, unless there is one of the name: that keeps its tags, and the runs are added to it. Its number."""
+        kept = storable(tags, "tag", f"experiment {name!r}", self.taken)
         try:
             self._made[name] = await experiments.create_experiment(self.db, name, kept)
         except NameTaken:
-            return
+            return (await experiments.get_experiment_by_name(self.db, name)).experiment_id
+        return self._made[name]
 
     async def delete_experiment(self, name: str) -> None:
         """What the source has deleted is deleted here too, if it was made by this import."""
@@ -192,7 +167,7 @@ class Feed:
         self._columns: dict[str, tuple[array[int], array[int], array[float]]] = {}
         self._held = 0
         self._added = 0
-        self._is_begun = last_seq > 0
+        self._was_known = self._is_begun = last_seq > 0
         self._bad_keys: set[str] = set()
         self._prefix: str | None = None
         self._late: dict[str, dict[str, str]] = {"param": {}, "tag": {}}
@@ -220,7 +195,7 @@ class Feed:
             return
         columns = self._columns.get(key)
         if columns is None:
-            if not self._is_storable(key):
+            if not self._isstorable(key):
                 return
             columns = self._columns[key] = array("q"), array("q"), array("d")
         columns[0].append(step)
@@ -232,7 +207,7 @@ class Feed:
         """Params or tags that the source tells in the midst of its points. They go with the next points, or at the end."""
         self._late[what].update(texts)
 
-    def _is_storable(self, key: str) -> bool:
+    def _isstorable(self, key: str) -> bool:
         if key not in self._bad_keys:
             try:
                 check_key(key)
@@ -258,12 +233,12 @@ class Feed:
             end_time_ms: Instead of that of the facts.
         """
         is_final = self.facts.status in END_STATUSES
-        is_new = bool(self._held or self._added or not self._is_begun)
+        is_new = bool(self._held or self._added or not self._was_known)
         if self._is_complete and not is_new:
             self._taken.same += self._counts
             return
         await self.flush()
-        await self._put_files(files)
+        await self._feeder.files.put_all(await self._own_prefix(), files)
         if self.facts.is_deleted:
             await set_lifecycle(self._feeder.db, self.facts.run_id, "deleted")
         if is_final:
@@ -299,8 +274,8 @@ class Feed:
         return (
             Event("run_start", start_ms, body),
             Event("writer", start_ms, writer),
-            Event("params", start_ms, _storable(facts.params, "param", what, self._taken)),
-            Event("tags", start_ms, _storable(tags, "tag", what, self._taken)),
+            Event("params", start_ms, storable(facts.params, "param", what, self._taken)),
+            Event("tags", start_ms, storable(tags, "tag", what, self._taken)),
         )
 
     def _late_events(self) -> list[Event]:
@@ -308,7 +283,7 @@ class Feed:
         late, self._late = self._late, {"param": {}, "tag": {}}
         whose = f"run {self.facts.run_id.hex}"
         return [
-            Event(f"{what}s", self.facts.start_time_ms, _storable(texts, what, whose, self._taken))
+            Event(f"{what}s", self.facts.start_time_ms, storable(texts, what, whose, self._taken))
             for what, texts in late.items()
             if texts
         ]
@@ -348,63 +323,20 @@ class Feed:
 
     async def put_content(self, path: str, content: bytes) -> bool:
         """Store a file of the run; one of this path and size stays. False: files are left out, or the path can't be one."""
-        artifacts = self._feeder.artifacts
-        if artifacts is None:
-            return False
-        try:
-            check_path(path)
-        except UnsafePath as error:
-            self._taken.note(f"run {self.facts.run_id.hex}: {error}")
-            return False
+        return await self._feeder.files.put_content(await self._own_prefix(), path, content)
+
+    async def _own_prefix(self) -> str:
+        """Where the run's files go. A run that is not there has no files, so it is begun."""
         if self._prefix is None:
-            await self.flush()  # a run that is not there has no files
+            await self.flush()
             row = await self._feeder.db.fetchrow(
                 _SQL["known_writer"], self.facts.run_id, self.facts.writer_id
             )
             self._prefix = run_prefix(row["experiment_id"], self.facts.run_id)
-        place = f"{self._prefix}/{path}"
-        found = await artifacts.store.find(place)
-        if found is None or found.size_bytes != len(content):
-            await artifacts.receive(place, _whole(content))
-            self._taken.artifacts += 1
-        return True
-
-    async def _put_files(self, files: Iterable[tuple[str, Path]]) -> None:
-        artifacts = self._feeder.artifacts
-        if artifacts is None:
-            return
-        row = await self._feeder.db.fetchrow(_SQL["known_writer"], self.facts.run_id, self.facts.writer_id)
-        prefix = run_prefix(row["experiment_id"], self.facts.run_id)
-        for path, local in files:
-            await artifacts.receive(f"{prefix}/{path}", _chunks_of(local))
-            self._taken.artifacts += 1
-
-
-def _storable(texts: Mapping[str, str], what: str, whose: str, taken: Taken) -> dict[str, str]:
-    """Those that can be stored; a note tells of the others."""
-    kept: dict[str, str] = {}
-    for key, value in texts.items():
-        try:
-            check_key(key, what)
-            check_text(key, value, what)
-            kept[key] = value
-        except SchemaError as error:
-            taken.skip(f"{what}s that can't be stored")
-            taken.note(f"{whose}: {error}")
-    return kept
+        return self._prefix
 
 
 def _cut(name: str | None) -> str | None:
     """A name as the protocol takes it."""
     plain = (name or "").replace("\0", "").encode("utf-8", "replace")[:MAX_NAME_BYTES]
     return plain.decode("utf-8", "ignore") or None
-
-
-async def _whole(content: bytes) -> AsyncIterator[bytes]:
-    yield content
-
-
-async def _chunks_of(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk

@@ -1,47 +1,49 @@
-"""A running MLflow server, by its REST API, page by page. Nothing is written to it.
+"""A running MLflow server, by its REST API (`mlflow_rest`). Histories come in the server's order, which is that of its database.
 
-A token for it comes from MLFLOW_TRACKING_TOKEN, or user and password from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, as
-for its own client. Histories come in the server's order, which is that of its database.
+It tells nothing of deleted logged models, deleted versions and prompts; of a logged model's metrics what the server's store tells:
+all points of a database, the last ones of an `mlruns` directory.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
-import os
-import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Final, Self
 
-import aiohttp
-
-from ingest.transfer.mlflow_source import Point, SourceExperiment, SourceRun
-from ingest.transfer.source_errors import BadSource
+from ingest.mlflow.logged_models import status_of
+from ingest.service.datasets import Dataset
+from ingest.transfer.mlflow_rest import RestServer
+from ingest.transfer.mlflow_source import (
+    Inputs,
+    Point,
+    SourceExperiment,
+    SourceModel,
+    SourceModelPoint,
+    SourceRegistered,
+    SourceRun,
+    SourceVersion,
+)
 
 __all__ = ["RestStore"]
 
 _PAGE: Final = 1_000
+_MODELS: Final = 100
+"""Logged models of one page, each with its metrics."""
 _POINTS: Final = 25_000
 """Points of one page: the most that MLflow's server gives."""
-_TIMEOUT: Final = 120.0
-"""Seconds for one answer."""
-_TRIES: Final = 4
 
 
 class RestStore(AbstractAsyncContextManager["RestStore"]):
     """A server at an address; connected for as long as the `async with` block."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/") + "/api/2.0/mlflow/"
-        self._keys: dict[str, list[str]] = {}
+        self._server = RestServer(url)
+        self._run: Mapping[str, Any] = {}
+        self._model: Mapping[str, Any] = {}
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            headers=_authorization(), timeout=aiohttp.ClientTimeout(total=_TIMEOUT)
-        )
+        await self._server.__aenter__()
         return self
 
     async def __aexit__(
@@ -50,17 +52,17 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._session.close()
+        await self._server.__aexit__(kind, error, trace)
 
     async def experiments(self) -> AsyncIterator[SourceExperiment]:
         """All, deleted ones too."""
         question = {"max_results": _PAGE, "view_type": "ALL"}
-        async for found in self._pages("POST", "experiments/search", question, "experiments"):
+        async for found in self._server.pages("POST", "experiments/search", question, "experiments"):
             yield SourceExperiment(
                 source_id=str(found["experiment_id"]),
                 name=found["name"],
                 is_deleted=found.get("lifecycle_stage") == "deleted",
-                tags=_texts(found.get("tags", [])),
+                tags=_texts(found),
             )
 
     async def runs(self, experiment: SourceExperiment) -> AsyncIterator[SourceRun]:
@@ -71,9 +73,9 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
             "run_view_type": "ALL",
             "order_by": ["attributes.start_time ASC"],
         }
-        async for found in self._pages("POST", "runs/search", question, "runs"):
+        async for found in self._server.pages("POST", "runs/search", question, "runs"):
+            self._run = found
             info, data = found["info"], found.get("data", {})
-            self._keys = {info["run_id"]: sorted(metric["key"] for metric in data.get("metrics", []))}
             yield SourceRun(
                 run_id=info["run_id"],
                 name=info.get("run_name") or None,
@@ -83,70 +85,125 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
                 end_time_ms=_whole(info.get("end_time")),
                 is_deleted=info.get("lifecycle_stage") == "deleted",
                 artifact_uri=info.get("artifact_uri"),
-                params=_texts(data.get("params", [])),
-                tags=_texts(data.get("tags", [])),
+                params=_texts(data, "params"),
+                tags=_texts(data),
             )
 
     async def points(self, run: SourceRun) -> AsyncIterator[Point]:
         """All points of the run that `runs` gave last, metric after metric."""
-        for key in self._keys[run.run_id]:
+        metrics = self._run.get("data", {}).get("metrics", [])
+        for key in sorted(metric["key"] for metric in metrics):
             question = {"run_id": run.run_id, "metric_key": key, "max_results": str(_POINTS)}
-            async for found in self._pages("GET", "metrics/get-history", question, "metrics"):
+            async for found in self._server.pages("GET", "metrics/get-history", question, "metrics"):
                 yield key, int(found.get("step", 0)), int(found["timestamp"]), float(found["value"])
 
-    async def _pages(
-        self, method: str, path: str, question: dict[str, Any], what: str
-    ) -> AsyncIterator[dict[str, Any]]:
-        token: str | None = None
-        while True:
-            page = await self._ask(method, path, {**question, **({"page_token": token} if token else {})})
-            for found in page.get(what, []):
-                yield found
-            token = page.get("next_page_token")
-            if not token:
-                return
+    async def inputs(self, run: SourceRun) -> Inputs:
+        """What the run that `runs` gave last read and made."""
+        del run
+        read, made = self._run.get("inputs", {}), self._run.get("outputs", {})
+        return Inputs(
+            datasets=[_dataset(found) for found in read.get("dataset_inputs", [])],
+            models=[found["model_id"] for found in read.get("model_inputs", [])],
+            made=[(found["model_id"], int(found.get("step", 0))) for found in made.get("model_outputs", [])],
+        )
 
-    async def _ask(self, method: str, path: str, question: dict[str, Any]) -> dict[str, Any]:
-        for left in reversed(range(_TRIES)):
-            try:
-                return await self._ask_once(method, path, question)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                if not left:
-                    raise BadSource(
-                        f"{self._url} does not answer: {type(error).__name__}: {error}; "
-                        "start again when it does, what is here stays"
-                    ) from error
-            await asyncio.sleep(random.uniform(0.5, 1.5) * (_TRIES - left))
-        raise AssertionError("unreachable")
+    async def models(self, experiment: SourceExperiment) -> AsyncIterator[SourceModel]:
+        """The logged models of one; servers before MLflow 3 have none."""
+        question = {"experiment_ids": [experiment.source_id], "max_results": _MODELS}
+        async for found in self._server.pages(
+            "POST", "logged-models/search", question, "models", may_lack=True
+        ):
+            self._model = found
+            info, data = found["info"], found.get("data", {})
+            yield SourceModel(
+                model_id=info["model_id"],
+                name=info["name"],
+                model_type=info.get("model_type") or None,
+                source_run_id=info.get("source_run_id") or None,
+                status=status_of(info["status"]),
+                status_message=info.get("status_message"),
+                is_deleted=False,
+                created_at_ms=int(info["creation_timestamp_ms"]),
+                updated_at_ms=int(info["last_updated_timestamp_ms"]),
+                artifact_uri=info.get("artifact_uri"),
+                params=_texts(data, "params"),
+                tags=_texts(info),
+            )
 
-    async def _ask_once(self, method: str, path: str, question: dict[str, Any]) -> dict[str, Any]:
-        how: dict[str, Any] = {"params": question} if method == "GET" else {"json": question}
-        async with self._session.request(method, self._url + path, **how) as answer:
-            body = await answer.read()
-            if answer.status >= 500 or answer.status == 429:
-                answer.raise_for_status()
-            try:
-                document = json.loads(body)  # also takes a bare NaN, as some servers send it
-            except ValueError as error:
-                raise BadSource(f"{self._url} is no MLflow server: {body[:100]!r}") from error
-            if answer.status != 200:
-                reason = document.get("message") or document.get("detail") or repr(body[:200])
-                raise BadSource(f"{self._url}{path} answers {answer.status}: {reason}")
-            found: dict[str, Any] = document
-            return found
+    async def model_points(self, model: SourceModel) -> AsyncIterator[SourceModelPoint]:
+        """What the server tells of the metrics of the model that `models` gave last."""
+        del model
+        for found in self._model.get("data", {}).get("metrics", []):
+            yield SourceModelPoint(
+                key=found["key"],
+                step=int(found.get("step", 0)),
+                time_ms=int(found["timestamp"]),
+                value=float(found["value"]),
+                run_id=found["run_id"],
+                dataset_name=found.get("dataset_name"),
+                dataset_digest=found.get("dataset_digest"),
+            )
+
+    async def registered(self) -> AsyncIterator[SourceRegistered]:
+        """All names of the registry."""
+        question = {"max_results": _PAGE}
+        async for found in self._server.pages(
+            "GET", "registered-models/search", question, "registered_models", may_lack=True
+        ):
+            yield SourceRegistered(
+                name=found["name"],
+                description=found.get("description") or None,
+                created_at_ms=int(found["creation_timestamp"]),
+                updated_at_ms=int(found["last_updated_timestamp"]),
+                tags=_texts(found),
+                aliases={one["alias"]: int(one["version"]) for one in found.get("aliases", [])},
+            )
+
+    async def versions(self) -> AsyncIterator[SourceVersion]:
+        """All versions of all names."""
+        question = {"max_results": _PAGE}
+        async for found in self._server.pages(
+            "GET", "model-versions/search", question, "model_versions", may_lack=True
+        ):
+            name, version, source = found["name"], found["version"], found.get("source", "")
+            location = source
+            if source.startswith("models:"):  # where the files are, the server alone knows
+                asked = {"name": name, "version": version}
+                answer = await self._server.ask("GET", "model-versions/get-download-uri", asked)
+                location = answer["artifact_uri"]
+            yield SourceVersion(
+                name=name,
+                version=int(version),
+                description=found.get("description") or None,
+                user=found.get("user_id"),
+                source=source,
+                location=location,
+                run_id=found.get("run_id") or None,
+                run_link=found.get("run_link") or None,
+                model_id=found.get("model_id") or None,
+                stage=found.get("current_stage", "None"),
+                is_deleted=False,
+                created_at_ms=int(found["creation_timestamp"]),
+                updated_at_ms=int(found["last_updated_timestamp"]),
+                tags=_texts(found),
+            )
 
 
-def _authorization() -> dict[str, str]:
-    token, user = os.environ.get("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME")
-    if token:
-        return {"Authorization": f"Bearer {token}"}
-    if user:
-        pair = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-    return {}
+def _dataset(found: Mapping[str, Any]) -> Dataset:
+    dataset = found["dataset"]
+    return Dataset(
+        name=dataset["name"],
+        digest=dataset["digest"],
+        source_type=dataset.get("source_type", ""),
+        source=dataset.get("source", ""),
+        schema=dataset.get("schema"),
+        profile=dataset.get("profile"),
+        tags=_texts(found),
+    )
 
 
-def _texts(pairs: Sequence[dict[str, str]]) -> dict[str, str]:
+def _texts(found: Mapping[str, Any], name: str = "tags") -> dict[str, str]:
+    pairs: Sequence[Mapping[str, str]] = found.get(name, [])
     return {pair["key"]: pair.get("value", "") for pair in pairs}
 
 

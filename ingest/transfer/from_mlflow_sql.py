@@ -1,47 +1,57 @@
 """The database of an MLflow server, read directly: SQLite or PostgreSQL, MLflow 2 and 3. Nothing is written to it.
 
 Points of a metric come in the order of (time, step, value), which is the order MLflow's primary key has them in: it keeps no
-other. It stores ±Inf as ±1.797e308, and that is what arrives.
+other. It stores ±Inf as ±1.797e308, and NaN of a logged model as 0, and that is what arrives. What a release of MLflow has no table
+for, a database of it does not hold.
 """
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Self
 
-import asyncpg
+from ingest.service.datasets import Dataset
+from ingest.transfer.mlflow_rows import open_rows
+from ingest.transfer.mlflow_source import (
+    DELETED_STAGE,
+    Inputs,
+    Point,
+    SourceExperiment,
+    SourceModel,
+    SourceModelPoint,
+    SourceRegistered,
+    SourceRun,
+    SourceVersion,
+    model_status,
+)
 
-from ingest.transfer.mlflow_source import Point, SourceExperiment, SourceRun
-from ingest.transfer.source_errors import BadSource
-from ingest_schema.sql import load_queries
-
-__all__ = ["SqlStore", "is_database_url"]
-
-_SQL: Final = load_queries("mlflow_source")
-_ROWS: Final = 10_000
-"""Rows fetched at a time."""
-_TIMEOUT: Final = 300.0
-"""Seconds that one statement may take."""
-
-
-def is_database_url(place: str) -> bool:
-    """Whether this names a database that `SqlStore` can read."""
-    return urlsplit(place).scheme.partition("+")[0] in {"sqlite", "postgresql", "postgres"}
+__all__ = ["SqlStore"]
 
 
-class SqlStore:
-    """The database behind an MLflow server, by the URL that the server was started with.
+class SqlStore(AbstractAsyncContextManager["SqlStore"]):
+    """The database behind an MLflow server, by the URL that the server was started with; open for the `async with` block.
 
     Raises:
         BadSource: There is no such file, or it can't be reached.
     """
 
     def __init__(self, url: str) -> None:
-        self._rows = _Sqlite(url) if urlsplit(url).scheme.startswith("sqlite") else _Postgres(url)
+        self._rows = open_rows(url)
+        self._tables: frozenset[str] = frozenset()
+
+    async def __aenter__(self) -> Self:
+        self._tables = frozenset([row["name"] async for row in self._rows.read(self._rows.tables)])
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._rows.close()
 
     async def experiments(self) -> AsyncIterator[SourceExperiment]:
         """All, deleted ones too."""
@@ -77,49 +87,110 @@ class SqlStore:
             value = float("nan") if row["is_nan"] else float(row["value"])
             yield row["key"], row["step"], row["timestamp"], value
 
-    async def _texts(self, query: str, of: Any) -> dict[str, str]:
-        return {row["key"]: row["value"] or "" async for row in self._rows.read(query, of)}
+    async def inputs(self, run: SourceRun) -> Inputs:
+        """What a run read and made, by name: the database keeps no order."""
+        if "inputs" not in self._tables:
+            return Inputs()
+        datasets = [
+            Dataset(
+                name=row["name"],
+                digest=row["digest"],
+                source_type=row["dataset_source_type"],
+                source=row["dataset_source"],
+                schema=row["dataset_schema"],
+                profile=row["dataset_profile"],
+                tags=await self._texts("input_tags", row["input_uuid"]),
+            )
+            async for row in self._rows.read("dataset_inputs", run.run_id)
+        ]
+        if "logged_models" not in self._tables:
+            return Inputs(datasets=datasets)
+        return Inputs(
+            datasets=datasets,
+            models=[row["model_id"] async for row in self._rows.read("model_inputs", run.run_id)],
+            made=[
+                (row["model_id"], row["step"]) async for row in self._rows.read("model_outputs", run.run_id)
+            ],
+        )
+
+    async def models(self, experiment: SourceExperiment) -> AsyncIterator[SourceModel]:
+        """All logged models of one, deleted ones too."""
+        if "logged_models" not in self._tables:
+            return
+        async for row in self._rows.read("logged_models", int(experiment.source_id)):
+            model_id = row["model_id"]
+            yield SourceModel(
+                model_id=model_id,
+                name=row["name"],
+                model_type=row["model_type"],
+                source_run_id=row["source_run_id"],
+                status=model_status(row["status"]),
+                status_message=row["status_message"],
+                is_deleted=row["lifecycle_stage"] == "deleted",
+                created_at_ms=row["creation_timestamp_ms"],
+                updated_at_ms=row["last_updated_timestamp_ms"],
+                artifact_uri=row["artifact_location"],
+                params=await self._texts("logged_model_params", model_id),
+                tags=await self._texts("logged_model_tags", model_id),
+            )
+
+    async def model_points(self, model: SourceModel) -> AsyncIterator[SourceModelPoint]:
+        """All points of a model, metric after metric."""
+        async for row in self._rows.read("logged_model_metrics", model.model_id):
+            yield SourceModelPoint(
+                key=row["metric_name"],
+                step=row["metric_step"],
+                time_ms=row["metric_timestamp_ms"],
+                value=float(row["metric_value"]),
+                run_id=row["run_id"],
+                dataset_name=row["dataset_name"],
+                dataset_digest=row["dataset_digest"],
+            )
+
+    async def registered(self) -> AsyncIterator[SourceRegistered]:
+        """All names of the registry."""
+        if "registered_models" not in self._tables:
+            return
+        has_aliases = "registered_model_aliases" in self._tables
+        async for row in self._rows.read("registered_models"):
+            name = row["name"]
+            aliases = await self._texts("registered_model_aliases", name) if has_aliases else {}
+            yield SourceRegistered(
+                name=name,
+                description=row["description"],
+                created_at_ms=row["creation_time"] or 0,
+                updated_at_ms=row["last_updated_time"] or row["creation_time"] or 0,
+                tags=await self._texts("registered_model_tags", name),
+                aliases={alias: int(version) for alias, version in aliases.items()},
+            )
+
+    async def versions(self) -> AsyncIterator[SourceVersion]:
+        """All versions of all names."""
+        if "model_versions" not in self._tables:
+            return
+        async for row in self._rows.read("model_versions"):
+            facts = dict(row)
+            name, version = facts["name"], facts["version"]
+            yield _version(facts, await self._texts("model_version_tags", name, version))
+
+    async def _texts(self, query: str, *of: Any) -> dict[str, str]:
+        return {row["key"]: row["value"] or "" async for row in self._rows.read(query, *of)}
 
 
-class _Sqlite:
-    """Rows of a SQLite file."""
-
-    def __init__(self, url: str) -> None:
-        # sqlite:///relative.db and sqlite:////absolute.db, as SQLAlchemy has it
-        path = Path(unquote(urlsplit(url).path.removeprefix("/")))
-        if not path.is_file():
-            raise BadSource(f"there is no database file {path}")
-        self._connection = sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True, timeout=30)
-        self._connection.row_factory = sqlite3.Row
-
-    async def read(self, query: str, *arguments: Any) -> AsyncIterator[Mapping[str, Any]]:
-        """Rows of a query, a few at a time."""
-        try:
-            cursor = self._connection.execute(_SQL[query].replace("$1", "?1"), arguments)
-            while rows := cursor.fetchmany(_ROWS):
-                for row in rows:
-                    yield row
-                await asyncio.sleep(0)
-        except sqlite3.Error as error:
-            raise BadSource(f"this is no database of an MLflow server: {error}") from error
-
-
-class _Postgres:
-    """Rows of a PostgreSQL database, each query over a connection of its own."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._url = urlunsplit(parts._replace(scheme="postgresql"))  # without SQLAlchemy's +driver
-
-    async def read(self, query: str, *arguments: Any) -> AsyncIterator[Mapping[str, Any]]:
-        """Rows of a query, a few at a time."""
-        try:
-            connection = await asyncpg.connect(self._url, timeout=10, command_timeout=_TIMEOUT)
-            try:
-                async with connection.transaction(readonly=True):
-                    async for row in connection.cursor(_SQL[query], *arguments, prefetch=_ROWS):
-                        yield row
-            finally:
-                connection.terminate()
-        except (asyncpg.PostgresError, OSError, TimeoutError) as error:
-            raise BadSource(f"MLflow's database can't be read: {error or type(error).__name__}") from error
+def _version(facts: Mapping[str, Any], tags: Mapping[str, str]) -> SourceVersion:
+    return SourceVersion(
+        name=facts["name"],
+        version=facts["version"],
+        description=facts["description"],
+        user=facts.get("user_id"),
+        source=facts["source"] or "",
+        location=facts.get("storage_location"),
+        run_id=facts["run_id"],
+        run_link=facts.get("run_link"),
+        model_id=None,  # there is no column of it; the source says it
+        stage=facts["current_stage"],
+        is_deleted=facts["current_stage"] == DELETED_STAGE,
+        created_at_ms=facts["creation_time"] or 0,
+        updated_at_ms=facts["last_updated_time"] or facts["creation_time"] or 0,
+        tags=tags,
+    )

@@ -1,10 +1,13 @@
 """TensorBoard's log directories: each directory with event files is a run, each file a writer of it.
 
     scalars        metrics, of any of TensorFlow's and PyTorch's ways to write them; values are float32 there, and exact here
+    histograms     metrics, the quantile series that `SummaryWriter.add_histogram` logs: `<tag>/p50` …; TensorFlow 2 keeps no sums, so
+                   of its histograms there are no `<tag>/mean` and `<tag>/std`
     hparams        params
-    text           tags; of several texts of one name the last
+    text           artifacts, texts/<tag>/<step>.md, and tags; of several texts of one name the last
     images         artifacts, images/<tag>/<step>.png; of a batch of images <step>-<number>.png
-    anything else  histograms, audio, graphs, curves: counted as left out
+    audio          artifacts, audio/<tag>/<step>.wav, of PyTorch and TensorFlow 1
+    anything else  graphs, curves, meshes: counted as left out
 
 Wall times become whole milliseconds. A file that is still written to can be imported again: what is new is added.
 """
@@ -12,13 +15,14 @@ Wall times become whole milliseconds. A file that is still written to can be imp
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ingest.transfer.feeding import Feed, Feeder, RunFacts, id_from
 from ingest.transfer.source_errors import BadSource
 from ingest.transfer.tfevents import Damaged, events_of
+from ingest_schema.histograms import moments, quantiles_of_buckets
 
 __all__ = ["take_in"]
 
@@ -26,7 +30,7 @@ CLIENT: Final = "tensorboard import"
 _FILES: Final = "*tfevents*"
 _FLOAT: Final = 1
 _DOUBLE: Final = 2
-_PICTURES: Final = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif"}
+_ENDINGS: Final = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif", b"RIFF": "wav"}
 """First bytes, and the ending of a file's name."""
 _TEXT_SUFFIX: Final = "/text_summary"
 
@@ -95,18 +99,18 @@ class _Reading:
         self._feed = feed
         self._plugins: dict[str, str] = {}
         """Of each tag: a writer may name it with the first value only."""
-        self._pictures: list[tuple[str, bytes]] = []
-        """Path and content, of one event."""
+        self._files: list[tuple[str, str, bytes]] = []
+        """Kind, path and content, of one event."""
 
     async def read(self, first: Any, events: Iterator[Any]) -> int:
         """Give the run all that is in the file; the time of the last event, ms."""
         last_ms = self._take(first)
-        await self._store_pictures()
+        await self._store_files()
         try:
             for event in events:
                 if event.HasField("summary"):
                     last_ms = max(last_ms, self._take(event))
-                    await self._store_pictures()
+                    await self._store_files()
                     if self._feed.is_full:
                         await self._feed.flush()
                 elif event.HasField("graph_def") or event.HasField("meta_graph_def"):
@@ -135,30 +139,42 @@ class _Reading:
             self._feed.add_texts("param", _hparams(value.metadata.plugin_data.content))
         elif kind == "tensor" and plugin == "scalars":
             self._feed.add(value.tag, step, time_ms, _number(value.tensor))
+        elif kind == "histo":
+            self._add_quantiles(value.tag, step, time_ms, _of_histogram(value.histo))
+        elif kind == "tensor" and plugin == "histograms":
+            self._add_quantiles(value.tag, step, time_ms, _of_buckets(value.tensor))
         elif kind == "tensor" and plugin == "text":
-            texts = b"\n".join(value.tensor.string_val).decode("utf-8", "replace")
-            self._feed.add_texts("tag", {value.tag.removesuffix(_TEXT_SUFFIX): texts})
+            tag, texts = value.tag.removesuffix(_TEXT_SUFFIX), b"\n".join(value.tensor.string_val)
+            self._feed.add_texts("tag", {tag: texts.decode("utf-8", "replace")})
+            self._files.append(("texts as files", f"texts/{tag}/{step}.md", texts))
         elif kind == "image":
-            self._keep_picture(value.tag, f"{step}", value.image.encoded_image_string)
+            self._keep("images", value.tag, f"{step}", value.image.encoded_image_string)
         elif kind == "tensor" and plugin == "images":
             pictures = value.tensor.string_val[2:]  # behind width and height
             for i, content in enumerate(pictures):
-                self._keep_picture(value.tag, f"{step}-{i}" if len(pictures) > 1 else f"{step}", content)
+                self._keep("images", value.tag, f"{step}-{i}" if len(pictures) > 1 else f"{step}", content)
+        elif kind == "audio":
+            self._keep("audio", value.tag, f"{step}", value.audio.encoded_audio_string)
         else:
-            self._taken.skip(plugin or {"histo": "histograms"}.get(kind or "", str(kind)))
+            self._taken.skip(plugin or str(kind))
 
-    def _keep_picture(self, tag: str, name: str, content: bytes) -> None:
-        ending = next((ending for magic, ending in _PICTURES.items() if content.startswith(magic)), None)
+    def _add_quantiles(self, tag: str, step: int, time_ms: int, found: Mapping[str, float]) -> None:
+        for name, value in found.items():
+            self._feed.add(f"{tag}/{name}", step, time_ms, value)
+
+    def _keep(self, kind: str, tag: str, name: str, content: bytes) -> None:
+        """A file of a kind that is known by its first bytes."""
+        ending = next((ending for magic, ending in _ENDINGS.items() if content.startswith(magic)), None)
         if ending is None:
-            self._taken.skip("images of an unknown kind")
+            self._taken.skip(f"{kind} of an unknown kind")
         else:
-            self._pictures.append((f"images/{tag}/{name}.{ending}", content))
+            self._files.append((kind, f"{kind}/{tag}/{name}.{ending}", content))
 
-    async def _store_pictures(self) -> None:
-        for path, content in self._pictures:
+    async def _store_files(self) -> None:
+        for kind, path, content in self._files:
             if not await self._feed.put_content(path, content):
-                self._taken.skip("images")
-        self._pictures.clear()
+                self._taken.skip(kind)
+        self._files.clear()
 
 
 def _ms(wall_time: float) -> int:
@@ -174,6 +190,20 @@ def _number(tensor: Any) -> float:
     from tensorboard.util.tensor_util import make_ndarray
 
     return float(make_ndarray(tensor).item())
+
+
+def _of_histogram(histo: Any) -> dict[str, float]:
+    """The series of a histogram with sums, as PyTorch and TensorFlow 1 write it."""
+    found = quantiles_of_buckets(histo.min, histo.max, histo.bucket_limit, histo.bucket)
+    return found and found | moments(histo.num, histo.sum, histo.sum_squares)
+
+
+def _of_buckets(tensor: Any) -> dict[str, float]:
+    """The series of a histogram that is a row of left end, right end and count for each bucket, as TensorFlow 2 writes it."""
+    from tensorboard.util.tensor_util import make_ndarray
+
+    left, right, counts = make_ndarray(tensor).reshape(-1, 3).T.tolist()
+    return quantiles_of_buckets(left[0], right[-1], right, counts) if left else {}
 
 
 def _hparams(content: bytes) -> dict[str, str]:

@@ -6,7 +6,7 @@ is, so an import may be repeated. Locations that name the number of an experimen
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -14,18 +14,25 @@ from uuid import UUID
 from ingest.artifacts import addresses
 from ingest.artifacts.library import Artifacts
 from ingest.artifacts.paths import model_prefix
-from ingest.artifacts.store import CHUNK_BYTES
+from ingest.store.models import (
+    LoggedModelRow,
+    ModelPoint,
+    ModelVersionRow,
+    RegisteredModelRow,
+    put_alias,
+    put_model,
+    put_registered,
+    put_version,
+)
 from ingest.transfer.errors import BadExport
 from ingest.transfer.files import RowSource
+from ingest.transfer.files_in import chunks_of
 from ingest.transfer.layout import MODEL_ARTIFACTS, MODEL_TABLES, REGISTRY_TABLES
 from ingest_schema.sql import load_queries
 
 __all__ = ["ModelLoader", "put_files"]
 
 _SQL: Final = load_queries("transfer")
-_METRIC_COLUMNS: Final = (
-    "model_id", "key", "step", "time_ms", "value", "run_id", "dataset_name", "dataset_digest",
-)  # fmt: skip
 _LOCATIONS: Final = ("source", "storage_location")
 
 
@@ -62,15 +69,14 @@ class ModelLoader:
         registered, versions, aliases = (RowSource(self._source, table) for table in REGISTRY_TABLES)
         async with self._connection.transaction():
             for row in registered.all():
-                await self._connection.execute(_SQL["import_registered_models"], *row.values())
+                await put_registered(self._connection, RegisteredModelRow(**row))
             for row in versions.all():
-                moved = {
+                moved: dict[str, Any] = {
                     name: self._moved(value) if name in _LOCATIONS else value for name, value in row.items()
                 }
-                made = await self._connection.fetchval(_SQL["import_model_versions"], *moved.values())
-                self.versions += made is not None
+                self.versions += await put_version(self._connection, ModelVersionRow(**moved))
             for row in aliases.all():
-                await self._connection.execute(_SQL["import_model_aliases"], *row.values())
+                await put_alias(self._connection, **row)
 
     async def _load_model(
         self,
@@ -84,18 +90,10 @@ class ModelLoader:
         if self._artifacts is not None:
             root, prefix = self._source / "model_artifacts" / model_id, model_prefix(number, model_id)
             self.files += await put_files(self._artifacts, files, root, prefix)
-        rest = [value for name, value in model.items() if name != "experiment_id"]
+        row = LoggedModelRow(**{name: value for name, value in model.items() if name != "experiment_id"})
+        points = [_point(one) for one in metrics]
         async with self._connection.transaction():
-            if await self._connection.fetchval(_SQL["import_logged_models"], number, *rest) is None:
-                return
-            records = [
-                tuple(UUID(hex=row[name]) if name == "run_id" else row[name] for name in _METRIC_COLUMNS)
-                for row in metrics
-            ]
-            await self._connection.copy_records_to_table(
-                "logged_model_metrics", records=records, columns=list(_METRIC_COLUMNS)
-            )
-        self.models += 1
+            self.models += await put_model(self._connection, number, row, points)
 
     def _moved(self, location: str) -> str:
         """A location below an experiment's root, where that experiment is here."""
@@ -105,6 +103,12 @@ class ModelLoader:
             if number.isdecimal() and int(number) in self._experiments:
                 return f"{base}{self._experiments[int(number)]}{slash}{rest}"
         return location
+
+
+def _point(row: Mapping[str, Any]) -> ModelPoint:
+    names = ("key", "step", "time_ms", "value", "run_id", "dataset_name", "dataset_digest")
+    key, step, time_ms, value, run_id, dataset_name, dataset_digest = (row[name] for name in names)
+    return ModelPoint(key, step, time_ms, value, UUID(hex=run_id), dataset_name, dataset_digest)
 
 
 async def put_files(artifacts: Artifacts, files: Sequence[Mapping[str, Any]], root: Path, prefix: str) -> int:
@@ -117,7 +121,7 @@ async def put_files(artifacts: Artifacts, files: Sequence[Mapping[str, Any]], ro
     for file in files:
         await artifacts.receive(
             f"{prefix}/{file['path']}",
-            _chunks_of(_below(root, file["path"])),
+            chunks_of(_below(root, file["path"])),
             sha256=file["sha256"],
             size_bytes=file["size_bytes"],
         )
@@ -129,9 +133,3 @@ def _below(root: Path, path: str) -> Path:
     if not local.is_relative_to(root.resolve()):
         raise BadExport(f"the artifact {path!r} lies outside of the export")
     return local
-
-
-async def _chunks_of(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk

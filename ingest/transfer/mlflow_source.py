@@ -1,32 +1,41 @@
-"""What the three kinds of MLflow store have in common, and how a run of theirs becomes one here.
+"""What the three kinds of MLflow store have in common: what each of them tells, in one form.
 
     from_mlflow_files    a directory `mlruns`
     from_mlflow_sql      the database of an MLflow server: SQLite or PostgreSQL
     from_mlflow_rest     an MLflow server
 
-Each is a `Source`. Run ids, params, tags, metrics with step, time and order, statuses, deletion, parents, experiments with their
-tags stay as they are; experiments are joined by name. Artifacts come along where they lie in a local directory. Logged models,
-the registry, traces and data sets are left out and counted where the source has them.
+Each is a `Source`. What becomes of it here: `mlflow_intake`, `mlflow_models`. Times in ms.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Protocol
-from urllib.parse import unquote, urlsplit
-from uuid import UUID
+from typing import Final, NamedTuple, Protocol
 
-from ingest.transfer.feeding import Feeder, RunFacts, id_from
-from ingest_schema.ids import parse_id
+from ingest.service.datasets import Dataset
 
-__all__ = ["Point", "Source", "SourceExperiment", "SourceRun", "take_in"]
+__all__ = [
+    "DELETED_STAGE",
+    "Inputs",
+    "Point",
+    "Source",
+    "SourceExperiment",
+    "SourceModel",
+    "SourceModelPoint",
+    "SourceRegistered",
+    "SourceRun",
+    "SourceVersion",
+    "model_status",
+]
+
+DELETED_STAGE: Final = "Deleted_Internal"
+"""Of a version that its registry keeps for its number."""
+_MODEL_STATUSES: Final = ("UNSPECIFIED", "PENDING", "READY", "UPLOAD_FAILED")
+"""As MLflow numbers them."""
 
 Point = tuple[str, int, int, float]
 """Key, step, time in ms, value."""
-
-CLIENT: Final = "mlflow import"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +50,7 @@ class SourceExperiment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRun:
-    """A run of the source. Times in ms."""
+    """A run of the source."""
 
     run_id: str
     name: str | None
@@ -55,6 +64,82 @@ class SourceRun:
     tags: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a run read and made. made: ids of models, and at which step."""
+
+    datasets: Sequence[Dataset] = ()
+    models: Sequence[str] = ()
+    made: Sequence[tuple[str, int]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceModel:
+    """A logged model of the source."""
+
+    model_id: str
+    name: str
+    model_type: str | None
+    source_run_id: str | None
+    status: str
+    status_message: str | None
+    is_deleted: bool
+    created_at_ms: int
+    updated_at_ms: int
+    artifact_uri: str | None
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+class SourceModelPoint(NamedTuple):
+    """A point of a metric of a logged model."""
+
+    key: str
+    step: int
+    time_ms: int
+    value: float
+    run_id: str
+    dataset_name: str | None
+    dataset_digest: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRegistered:
+    """A name of the source's registry. aliases: the version of each."""
+
+    name: str
+    description: str | None
+    created_at_ms: int
+    updated_at_ms: int
+    tags: Mapping[str, str]
+    aliases: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceVersion:
+    """A version. location: where its files are; None: where `source` says. is_deleted: nothing is left but its number."""
+
+    name: str
+    version: int
+    description: str | None
+    user: str | None
+    source: str
+    location: str | None
+    run_id: str | None
+    run_link: str | None
+    model_id: str | None
+    stage: str
+    is_deleted: bool
+    created_at_ms: int
+    updated_at_ms: int
+    tags: Mapping[str, str]
+
+
+def model_status(number: int) -> str:
+    """The status of a logged model that MLflow's stores keep as a number."""
+    return _MODEL_STATUSES[number] if 0 <= number < len(_MODEL_STATUSES) else _MODEL_STATUSES[0]
+
+
 class Source(Protocol):
     """A store of MLflow's."""
 
@@ -65,81 +150,19 @@ class Source(Protocol):
         """All runs of one, deleted ones too."""
 
     def points(self, run: SourceRun) -> AsyncIterator[Point]:
-        """All points of a run; those of a metric always in the same order."""
+        """All points of the run that `runs` gave last; those of a metric always in the same order."""
 
+    async def inputs(self, run: SourceRun) -> Inputs:
+        """What the run that `runs` gave last read and made."""
 
-async def take_in(feeder: Feeder, source: Source, *, only: frozenset[str] = frozenset()) -> None:
-    """Import what the source has.
+    def models(self, experiment: SourceExperiment) -> AsyncIterator[SourceModel]:
+        """All logged models of one, deleted ones too where the store tells of them."""
 
-    Args:
-        only: Names of experiments; empty: all.
-    """
-    async for experiment in source.experiments():
-        if only and experiment.name not in only:
-            continue
-        await feeder.make_experiment(experiment.name, experiment.tags)
-        async for run in source.runs(experiment):
-            await _take_in_run(feeder, source, experiment, run)
-        if experiment.is_deleted:
-            await feeder.delete_experiment(experiment.name)
+    def model_points(self, model: SourceModel) -> AsyncIterator[SourceModelPoint]:
+        """All points of the model that `models` gave last."""
 
+    def registered(self) -> AsyncIterator[SourceRegistered]:
+        """All names of the registry."""
 
-async def _take_in_run(feeder: Feeder, source: Source, experiment: SourceExperiment, run: SourceRun) -> None:
-    feed = await feeder.begin(_facts(experiment, run))
-    if feed is None:
-        return
-    async for key, step, time_ms, value in source.points(run):
-        feed.add(key, step, time_ms, value)
-        if feed.is_full:
-            await feed.flush()
-    files = list(_files(run))
-    if not files and run.artifact_uri and _local(run.artifact_uri) is None:
-        feeder.taken.skip("runs whose artifacts, if any, do not lie on this machine")
-    await feed.end(files)
-
-
-def _facts(experiment: SourceExperiment, run: SourceRun) -> RunFacts:
-    run_id = _run_id(run.run_id)
-    parent = run.tags.get("mlflow.parentRunId")
-    start_ms = run.start_time_ms if run.start_time_ms is not None else run.end_time_ms or 0
-    return RunFacts(
-        run_id=run_id,
-        writer_id=id_from("mlflow", run_id.hex),
-        experiment=experiment.name,
-        name=run.name or run.tags.get("mlflow.runName"),
-        user=run.user,
-        parent_run_id=_run_id(parent) if parent else None,
-        start_time_ms=start_ms,
-        status=run.status,
-        end_time_ms=run.end_time_ms,
-        is_deleted=run.is_deleted,
-        params=run.params,
-        tags=run.tags,
-        client=CLIENT,
-    )
-
-
-def _run_id(text: str) -> UUID:
-    """MLflow's own ids are ours; a store that was made by other tools may have others."""
-    try:
-        return parse_id(text)
-    except ValueError:
-        return id_from("mlflow run", text)
-
-
-def _files(run: SourceRun) -> Iterator[tuple[str, Path]]:
-    root = _local(run.artifact_uri or "")
-    if root is None:
-        return
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            yield path.relative_to(root).as_posix(), path
-
-
-def _local(uri: str) -> Path | None:
-    """The directory that an artifact URI means, if it is one of this machine."""
-    parts = urlsplit(uri)
-    if parts.scheme not in {"", "file"} or parts.netloc not in {"", "localhost"}:
-        return None
-    path = Path(unquote(parts.path) if parts.scheme else uri)
-    return path if path.is_absolute() and path.is_dir() else None
+    def versions(self) -> AsyncIterator[SourceVersion]:
+        """All versions of all names."""

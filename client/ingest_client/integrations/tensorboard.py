@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from ingest_client import _fluent
 from ingest_client._artifacts import figure_bytes, image_path
 from ingest_client._warn import Warner
+from ingest_schema.histograms import QUANTILES, moments, quantiles_of_buckets
 
 if TYPE_CHECKING:
     from ingest_client._run import Run
 
 __all__ = ["SummaryWriter"]
 
-QUANTILES: Final = {"min": 0.0, "p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 _LEFT_OUT: Final = frozenset(
     {"add_graph", "add_embedding", "add_video", "add_mesh", "add_pr_curve", "add_pr_curve_raw", "add_onnx_graph",
      "add_custom_scalars", "add_custom_scalars_multilinechart", "add_custom_scalars_marginchart", "add_tensor",
@@ -146,18 +146,11 @@ class SummaryWriter:
         """Log a histogram that was made elsewhere, as quantiles, straight lines inside its buckets."""
         if not num:
             return
-        import numpy as np
-
-        counts = np.asarray(bucket_counts, dtype=np.float64)
-        edges = np.clip(np.concatenate([[min], np.asarray(bucket_limits, dtype=np.float64)]), min, max)
-        below = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
-        found = {name: float(np.interp(share, below, edges)) for name, share in QUANTILES.items()} | {
-            "min": float(min),
-            "max": float(max),
-            "mean": float(sum / num),
-        }
-        found["std"] = math.sqrt(_larger(0.0, sum_squares / num - (sum / num) ** 2))
-        self._log_under(tag, found, global_step, walltime)
+        limits, counts = ([float(one) for one in several] for several in (bucket_limits, bucket_counts))
+        found = quantiles_of_buckets(float(min), float(max), limits, counts)
+        self._log_under(
+            tag, found | moments(float(num), float(sum), float(sum_squares)), global_step, walltime
+        )
 
     def add_hparams(
         self,
@@ -285,9 +278,6 @@ class SummaryWriter:
         run, self._owned = self._owned, None
         if run is not None:
             run.end("FINISHED" if kind is None else "FAILED")
-
-
-_larger = max  # add_histogram_raw has an argument of that name
 
 
 def _step(global_step: Any) -> int:

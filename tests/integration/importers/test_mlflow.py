@@ -19,7 +19,9 @@ from tests.conftest import new_database, serving
 from tests.integration.importers.conftest import QUIET, Import, WithMlflow
 from tests.integration.importers.test_tensorboard import query
 
-Runs = dict[str, dict[str, Any]]
+Told = dict[str, Any]
+"""What MLflow tells of its store, see `scripts/write_mlflow.py`."""
+NEW = ("runs", "points", "artifacts", "models", "model_versions")
 
 
 def stored(url: str, run_id: str) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def stored(url: str, run_id: str) -> dict[str, Any]:
     }
 
 
-def assert_all_is_here(url: str, expected: Runs) -> None:
+def assert_runs_are_here(url: str, expected: dict[str, Any]) -> None:
     for run_id, run in expected.items():
         assert stored(url, run_id) == run
     assert query(url, "SELECT name, lifecycle FROM experiments ORDER BY name") == [
@@ -70,31 +72,117 @@ def artifacts_under(folder: Path) -> dict[str, bytes]:
     }
 
 
-def check_import(run_import: Import, url: str, source: str, expected: Runs, tmp_path: Path) -> None:
-    """All is here, and again changes nothing."""
-    first = run_import("mlflow", source)
-    assert (first["runs"], first["points"], first["artifacts"], first["notes"]) == (4, 3_008, 1, [])
-    assert_all_is_here(url, expected)
-    assert artifacts_under(tmp_path / "data" / "artifacts") == {"sub/dir/model.bin": bytes(range(256)) * 1000}
+def location(url: str, run_or_model: str, rest: str = "") -> str:
+    """Where the files of a run or a logged model are here, as clients are told."""
+    ((number,),) = query(url, "SELECT experiment_id FROM experiments WHERE name = 'vision: ünï'")
+    below = f"models/{run_or_model}" if run_or_model.startswith("m-") else run_or_model
+    return f"mlflow-artifacts:/{number}/{below}/artifacts{rest}"
+
+
+def assert_datasets_are_here(url: str, told: dict[str, list[Any]]) -> None:
+    statement = (
+        "SELECT d.name, d.digest, d.source_type, d.source, d.schema, d.profile, i.tags::text FROM run_datasets AS i "
+        "JOIN runs AS r USING (run_id) JOIN datasets AS d ON (d.experiment_id, d.name, d.digest) = (r.experiment_id, i.name, i.digest) "
+        "WHERE run_id = $1::text::uuid ORDER BY d.name"
+    )
+    for run_id, datasets in told.items():
+        found = [[*row[:-1], json.loads(row[-1])] for row in query(url, statement, run_id)]
+        assert [[value or None for value in row] for row in found] == [
+            [value or None for value in row] for row in datasets
+        ]
+
+
+def assert_models_are_here(url: str, told: Told, *, deleted_too: bool) -> None:
+    statement = (
+        "SELECT name, model_type, source_run_id, status, created_at_ms, updated_at_ms, params::text, tags::text, lifecycle "
+        "FROM logged_models WHERE model_id = $1"
+    )
+    whole, open_one, gone = told["models"]
+    for model_id in (whole, open_one):
+        ((*found, params, tags, lifecycle),) = query(url, statement, model_id)
+        assert [*found, json.loads(params), json.loads(tags)] == told["models"][model_id]
+        assert lifecycle == "active"
+    states = query(url, "SELECT status, lifecycle FROM logged_models WHERE model_id = $1", gone)
+    assert states == ([("UPLOAD_FAILED", "deleted")] if deleted_too else [])
+    points = query(
+        url,
+        "SELECT model_id, replace(run_id::text, '-', ''), key, step, time_ms, value, dataset_name, dataset_digest "
+        "FROM logged_model_metrics ORDER BY key DESC, step",
+    )
+    assert [[value if value != "" else None for value in row] for row in points] == told["points"]
+    run, child, _ = told["runs"]
+    links = query(
+        url, "SELECT replace(run_id::text, '-', ''), direction, model_id, step FROM run_models ORDER BY direction, step"
+    )  # fmt: skip
+    assert links == [(child, "input", whole, 0), (run, "output", gone, 0), (run, "output", whole, 7)]
+
+
+def assert_the_registry_is_here(url: str, told: Told, *, deleted_too: bool) -> None:
+    names = query(
+        url,
+        "SELECT r.name, description, created_at_ms, updated_at_ms, tags::text, "
+        "(SELECT COALESCE(json_object_agg(alias, version), '{}') FROM model_aliases AS a WHERE a.name = r.name)::text "
+        "FROM registered_models AS r ORDER BY name",
+    )
+    assert [[*row[:-2], *map(json.loads, row[-2:])] for row in names] == told["names"]
+    versions = query(
+        url,
+        "SELECT version, description, run_id, run_link, stage, created_at_ms, updated_at_ms, tags::text FROM model_versions ORDER BY 1",
+    )
+    assert [[*row[:-1], json.loads(row[-1])] for row in versions] == told["versions"]
+    run, whole = next(iter(told["runs"])), next(iter(told["models"]), None)
+    of_run = location(url, run, "/sub/dir")
+    of_model = location(url, whole) if whole else of_run
+    assert query(url, "SELECT source, storage_location, model_id FROM model_versions ORDER BY version") == [
+        (of_run, of_run, None),
+        (f"models:/{whole}" if whole else of_run, of_model, whole),
+        ("s3://bucket/x", "s3://bucket/x", None),
+    ]
+    (best, _) = query(url, "SELECT last_version FROM registered_models ORDER BY name")
+    assert best == (4 if deleted_too else 3,)  # a number is not given twice
+
+
+def check_import(
+    run_import: Import, url: str, source: str, told: Told, tmp_path: Path, *, deleted_too: bool = True
+) -> None:
+    """All is here, and again changes nothing. A server tells nothing of models and versions that were deleted."""
+    first, has_models = run_import("mlflow", source), bool(told["models"])
+    assert (first["runs"], first["points"], first["notes"]) == (4, 3_011 if has_models else 3_008, [])
+    assert (first["models"], first["model_versions"]) == ((2 + deleted_too) * has_models, 3)
+    # Where nothing was logged, MLflow made no directory, and who can say whose machine that is.
+    assert {kind for kind in first["skipped"] if "on this machine" not in kind} <= {"prompts"}
+
+    def assert_all_is_here() -> None:
+        assert_runs_are_here(url, told["runs"])
+        assert_datasets_are_here(url, told["datasets"])
+        assert_the_registry_is_here(url, told, deleted_too=deleted_too)
+        if has_models:
+            assert_models_are_here(url, told, deleted_too=deleted_too)
+        files = {"sub/dir/model.bin": bytes(range(256)) * 1000}
+        files |= {"deep/weights.bin": b"weights" * 1000} if has_models else {}
+        assert artifacts_under(tmp_path / "data" / "artifacts") == files
+
+    assert_all_is_here()
     again = run_import("mlflow", source)
-    assert (again["runs"], again["points"], again["same"]) == (0, 0, 4)
-    assert_all_is_here(url, expected)
+    assert {name: again[name] for name in NEW} == dict.fromkeys(NEW, 0)
+    assert (again["same"], again["same_models"], again["same_versions"]) == (4, first["models"], 3)
+    assert_all_is_here()
 
 
 def test_a_file_store(run_import: Import, database_url: str, with_mlflow: WithMlflow, tmp_path: Path) -> None:
     store = tmp_path / "mlruns"
-    expected = json.loads(with_mlflow("write_mlflow.py", f"file:{store}", str(tmp_path)).splitlines()[-1])
+    told = json.loads(with_mlflow("write_mlflow.py", f"file:{store}", str(tmp_path)).splitlines()[-1])
 
-    check_import(run_import, database_url, str(store), expected, tmp_path)
+    check_import(run_import, database_url, str(store), told, tmp_path)
 
 
 def test_a_sqlite_database(
     run_import: Import, database_url: str, with_mlflow: WithMlflow, tmp_path: Path
 ) -> None:
     source = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    expected = json.loads(with_mlflow("write_mlflow.py", source, str(tmp_path)).splitlines()[-1])
+    told = json.loads(with_mlflow("write_mlflow.py", source, str(tmp_path)).splitlines()[-1])
 
-    check_import(run_import, database_url, source, expected, tmp_path)
+    check_import(run_import, database_url, source, told, tmp_path)
 
 
 def test_a_postgresql_database(
@@ -102,9 +190,9 @@ def test_a_postgresql_database(
 ) -> None:
     with new_database(postgres15) as url:
         source = url.replace("postgresql://", "postgresql+psycopg2://", 1)
-        expected = json.loads(with_mlflow("write_mlflow.py", source, str(tmp_path)).splitlines()[-1])
+        told = json.loads(with_mlflow("write_mlflow.py", source, str(tmp_path)).splitlines()[-1])
 
-        check_import(run_import, database_url, source, expected, tmp_path)
+        check_import(run_import, database_url, source, told, tmp_path)
 
 
 @contextlib.contextmanager
@@ -133,7 +221,7 @@ def mlflow_server(python: Path, database: str, folder: Path) -> Iterator[str]:
         yield url
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 15)
+            os.killpg(process.pid, 9)  # all was read, and asked to end it may take half a minute
         process.wait(20)
 
 
@@ -145,8 +233,8 @@ def test_a_server(
     which of them answers: experiments, runs, histories, searches, artifacts."""
     database = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with mlflow_server(mlflow_python, database, tmp_path) as url:
-        expected = json.loads(with_mlflow("write_mlflow.py", url, str(tmp_path)).splitlines()[-1])
-        check_import(run_import, database_url, url, expected, tmp_path)
+        told = json.loads(with_mlflow("write_mlflow.py", url, str(tmp_path)).splitlines()[-1])
+        check_import(run_import, database_url, url, told, tmp_path, deleted_too=False)
         patient = {"INGEST_LOST_AFTER": "3600"}  # runs that were never ended go on in both places
         with serving(database_url, tmp_path, env=patient) as here:
             theirs, ours = map(json.loads, with_mlflow("show_store.py", url, here).splitlines()[-2:])
@@ -156,7 +244,7 @@ def test_a_server(
     assert [len(found) for found in vision["searches"]] == [2, 1, 1, 1, 1, 1, 1], (
         "each search finds something"
     )
-    assert vision["runs"][next(iter(expected))]["files"] == [
+    assert vision["runs"][next(iter(told["runs"]))]["files"] == [
         ["sub", True, None],
         ["sub/dir", True, None],
         ["sub/dir/model.bin", False, 256_000],

@@ -17,6 +17,7 @@ from tests.conftest import run_apart
 from tests.integration.importers.conftest import Import
 
 pytest.importorskip("tensorboard")
+torch = pytest.importorskip("torch")
 SummaryWriter = pytest.importorskip("torch.utils.tensorboard").SummaryWriter
 
 
@@ -48,13 +49,12 @@ def test_scalars_hparams_and_texts_come_over(run_import: Import, database_url: s
         writer.add_scalar("double", 1e-50, 1, walltime=1.5, new_style=True, double_precision=True)
         writer.add_text("note", "first", 1)
         writer.add_text("note", "last\n# é", 2)
-        writer.add_histogram("h", np.arange(3.0), 1)
         writer.add_hparams({"lr": 0.1, "opt": "sgd", "n": 3, "amp": True}, {"hp/acc": 0.5}, run_name="trial")
 
     report = run_import("tensorboard", str(tmp_path / "logs"), "--experiment", "boards")
 
     assert (report["runs"], report["points"], report["same"]) == (2, 9, 0)
-    assert report["skipped"] == {"histograms": 1}
+    assert report["skipped"] == {}
     rows = query(database_url, POINTS, "a")
     expected = sorted(
         ("train/loss", step, round((1_700_000_000.1234 + step % 7) * 1000), float32(0.1 * step))
@@ -73,10 +73,62 @@ def test_scalars_hparams_and_texts_come_over(run_import: Import, database_url: s
         "amp": "1",  # as PyTorch writes a bool
     }
     assert query(database_url, "SELECT key, value FROM tags") == [("note", "last\n# é")]
+    texts = {path.name: path.read_text() for path in (tmp_path / "data").rglob("artifacts/texts/note/*.md")}
+    assert texts == {"1.md": "first", "2.md": "last\n# é"}
     assert query(database_url, "SELECT name, status FROM runs ORDER BY name") == [
         ("a", "FINISHED"),
         ("a/trial", "FINISHED"),
     ]
+
+
+def test_histograms_come_over_as_the_quantiles_that_our_writer_logs(
+    run_import: Import, database_url: str, tmp_path: Path
+) -> None:
+    """As if `ingest.SummaryWriter` had stood in the place of PyTorch's, but for what buckets leave out."""
+    from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+
+    values = np.random.default_rng(7).normal(3.0, 2.0, 5_000)
+    with SummaryWriter(tmp_path / "logs") as writer:
+        writer.add_histogram("w", values, 4, bins=500, walltime=1.5)
+        writer.add_histogram("w", np.full(9, -2.5), 5, walltime=2.5)
+        writer.add_histogram_raw("raw", 0.0, 10.0, 10, 50.0, 333.0, [5.0, 10.0], [5, 5], 1, walltime=1.5)
+        writer._get_file_writer().add_summary(histogram_pb("tf2", values, buckets=500), 6)
+
+    report = run_import("tensorboard", str(tmp_path / "logs"))
+    again = run_import("tensorboard", str(tmp_path / "logs"))
+
+    assert (report["points"], report["skipped"], again["points"], again["same"]) == (9 + 9 + 9 + 7, {}, 0, 1)
+    rows = query(database_url, POINTS, "logs")
+    found = {(key, step): value for key, step, _, value in rows}
+    names = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
+    width = (values.max() - values.min()) / 500
+    for name, share in names.items():
+        for tag, step in (("w", 4), ("tf2", 6)):
+            assert found[f"{tag}/{name}", step] == pytest.approx(np.quantile(values, share), abs=1.5 * width)
+    for tag, step in (("w", 4), ("tf2", 6)):
+        assert (found[f"{tag}/min", step], found[f"{tag}/max", step]) == (values.min(), values.max())
+    assert found["w/mean", 4] == pytest.approx(values.mean(), rel=1e-12)
+    assert found["w/std", 4] == pytest.approx(values.std(), rel=1e-9)
+    assert {found[f"w/{name}", 5] for name in (*names, "min", "max", "mean")} == {-2.5}
+    assert ("tf2/mean", 6) not in found
+    assert {time_ms for key, step, time_ms, _ in rows if (key.split("/")[0], step) == ("w", 4)} == {1500}
+    raw = {key.removeprefix("raw/"): value for (key, _), value in found.items() if key.startswith("raw/")}
+    assert raw == {
+        "min": 0.0, "p05": 0.5, "p25": 2.5, "p50": 5.0, "p75": 7.5, "p95": 9.5, "max": 10.0, "mean": 5.0,
+        "std": pytest.approx(math.sqrt(8.3)),
+    }  # fmt: skip
+
+
+def test_sounds_come_over_as_files(run_import: Import, tmp_path: Path) -> None:
+    import wave
+
+    with SummaryWriter(tmp_path / "logs") as writer:
+        writer.add_audio("said", torch.linspace(-1, 1, 800).reshape(1, -1), 3, sample_rate=8_000)
+
+    assert run_import("tensorboard", str(tmp_path / "logs"))["artifacts"] == 1
+    (path,) = (tmp_path / "data").rglob("artifacts/audio/said/3.wav")
+    with wave.open(str(path)) as sound:
+        assert (sound.getframerate(), sound.getnframes()) == (8_000, 800)
 
 
 def test_images_come_over_as_files(run_import: Import, tmp_path: Path) -> None:

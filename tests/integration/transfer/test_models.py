@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import uuid
 
 import orjson
 import pyarrow as pa
@@ -11,6 +13,12 @@ from pyarrow import parquet
 
 from ingest.artifacts.library import Artifacts
 from ingest.artifacts.opening import open_store
+from ingest.compaction.retention import apply_rules
+from ingest.service.database import Database
+from ingest.service.datasets import Dataset, log_inputs, log_outputs
+from ingest.service.experiments import create_experiment
+from ingest.service.runs import set_lifecycle
+from ingest.store.compaction import Compaction
 from ingest.transfer.export import Selection
 from ingest.transfer.layout import RUN_TABLES, tables_at
 from ingest_schema.events import Event
@@ -44,6 +52,13 @@ def fill(world: World) -> list[Batch]:
         "INSERT INTO model_aliases VALUES ('best', 'champion', 5), ('best', 'new', 7)",
     )
     return batches
+
+
+async def put(store, path, content):
+    async def chunks():
+        yield content
+
+    await Artifacts(store, transfers_num=1).receive(path, chunks())
 
 
 def contents(world: World, url: str) -> list[list[str]]:
@@ -121,19 +136,8 @@ def test_a_choice_of_runs_brings_their_models_and_versions_only(world):
 def test_files_of_models_come_along(world, tmp_path):
     fill(world)
     content = b"weights" * 1000
-
-    async def put(root, path):
-        async def chunks():
-            yield content
-
-        store = open_store(str(tmp_path / root), {})
-        try:
-            await Artifacts(store, transfers_num=1).receive(path, chunks())
-        finally:
-            await store.close()
-
-    world.run(put("here", f"1/models/{MODEL}/artifacts/deep/net.pt"))
     store = open_store(str(tmp_path / "here"), {})
+    world.run(put(store, f"1/models/{MODEL}/artifacts/deep/net.pt", content))
     first = world.export(world.source, artifacts=store)
     (row,) = parquet.read_table(first / "model_artifacts.parquet").to_pylist()
     digest = hashlib.sha256(content).hexdigest()
@@ -170,6 +174,68 @@ def test_a_thinned_run_says_what_was_logged_and_is_not_thinned_again(world):
         world.target, "SELECT 1 FROM writers JOIN runs USING (run_id) WHERE writers.heartbeat_at > thinned_at"
     )
     assert later == []
+
+
+def files_below(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+async def thin_now(url):
+    """By the rules, as the service does with what is old enough."""
+    async with Compaction.open(url) as compaction:
+        assert compaction is not None
+        return [one async for one in apply_rules(compaction)]
+
+
+def test_everything_at_once_is_byte_for_byte_the_same(world, tmp_path):
+    """Models, registry, data sets, files, attempts, NaN and the infinities, a thinned run, a deleted one: no table is empty."""
+    batches = fill(world)
+    whole, deleted, thinned = (batches[i].run_id for i in (0, 2, 4))
+    odd = [("loss", 20, 20, value) for value in (math.nan, -math.nan, math.inf, -math.inf, -0.0, 5e-324)]
+    resumed = Event(
+        "run_start",
+        5,
+        {"experiment": "experiment 0", "name": "again", "start_time_ms": 5, "resume_from_step": 10},
+    )
+    world.commit(Batch.of_points(whole, uuid.uuid4(), 1, odd, events=[resumed]))
+    ended = Event("run_end", 9, {"status": "KILLED", "end_time_ms": 9})
+    many = [("loss", i, i, float(i % 97)) for i in range(2_000)]
+    world.commit(Batch.of_points(thinned, batches[4].writer_id, 2, many, events=[ended]))
+
+    async def add_the_rest(store):
+        async with Database.open(world.source, readers=1, timeout=30) as db:
+            read = Dataset("d é", "1", "local", "{}", None, '{"n": 3}', {"mlflow.data.context": "training"})
+            for run_id in (whole, deleted):
+                await log_inputs(db, run_id, [read], [OTHER])
+                await log_outputs(db, run_id, [(MODEL, 7)])
+            await create_experiment(db, "tagged", {"a": "b\nc"})
+            await set_lifecycle(db, deleted, "deleted")
+        for path in (
+            f"1/{whole.hex}/artifacts/a/ü.txt",
+            f"2/{deleted.hex}/artifacts/b",
+            f"1/models/{MODEL}/artifacts/c",
+        ):
+            await put(store, path, path.encode())
+
+    here, there = (open_store(str(tmp_path / name), {}) for name in ("here", "there"))
+    world.run(add_the_rest(here))
+    world.execute(
+        world.source,
+        "UPDATE retention_rules SET thin_to = 10, experiment_id = 1",
+        "UPDATE writers SET heartbeat_at = heartbeat_at - interval '60 days'",
+        "UPDATE runs SET heartbeat_at = heartbeat_at - interval '60 days'",
+    )
+    assert len(world.run(thin_now(world.source))) == 1
+
+    first = world.export(world.source, artifacts=here)
+    assert [path.name for path in first.glob("*.parquet") if not parquet.read_table(path).num_rows] == []
+    world.load(first, artifacts=Artifacts(there, transfers_num=1))
+    assert files_of(world.export(world.target, artifacts=there)) == files_of(first)
+    points = "SELECT run_id, key, step, time_ms, value::text, rank, attempt FROM metrics ORDER BY 1, 2, 3, 4, 5, 6, 7"
+    assert world.execute(world.target, points) == world.execute(world.source, points)
+    assert files_below(tmp_path / "there") == files_below(tmp_path / "here")
+    for store in (here, there):
+        world.run(store.close())
 
 
 @pytest.fixture

@@ -73,3 +73,15 @@ FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::float8[], $6
     AS b (model_id, key, step, time_ms, value, run_id, dataset_name, dataset_digest)
 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
 ON CONFLICT DO NOTHING;
+
+-- name: bring
+-- From elsewhere, with its id and times. A row comes back if it was not here, or is PENDING here and was changed since.
+-- $1 experiment_id, then the columns.
+INSERT INTO logged_models AS m (experiment_id, model_id, name, model_type, source_run_id, status, status_message, lifecycle,
+                                created_at_ms, updated_at_ms, params, tags)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12::text::jsonb)
+ON CONFLICT (model_id) DO UPDATE
+SET status = excluded.status, status_message = excluded.status_message, lifecycle = excluded.lifecycle,
+    updated_at_ms = excluded.updated_at_ms, params = m.params || excluded.params, tags = m.tags || excluded.tags
+WHERE m.status = 'PENDING' AND m.lifecycle = 'active' AND m.updated_at_ms < excluded.updated_at_ms
+RETURNING model_id;

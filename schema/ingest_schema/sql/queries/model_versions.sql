@@ -58,3 +58,17 @@ UPDATE model_versions SET tags = tags || $3::text::jsonb WHERE name = $1 AND ver
 -- name: delete_tag
 -- $1 name, $2 version, $3 key.
 UPDATE model_versions SET tags = tags - $3::text WHERE name = $1 AND version = $2;
+
+-- name: bring
+-- From elsewhere, under its number, which is not given again. A row comes back if it was not here. $1 name, $2 version, then the
+-- columns.
+WITH number AS (UPDATE registered_models SET last_version = $2 WHERE name = $1 AND last_version < $2)
+INSERT INTO model_versions (name, version, description, user_name, source, storage_location, run_id, run_link, model_id, stage,
+                            created_at_ms, updated_at_ms, tags)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb)
+ON CONFLICT DO NOTHING
+RETURNING version;
+
+-- name: skip
+-- A number that was given elsewhere is not given here. $1 name, $2 version.
+UPDATE registered_models SET last_version = $2 WHERE name = $1 AND last_version < $2;

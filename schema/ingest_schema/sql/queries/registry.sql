@@ -66,3 +66,19 @@ DELETE FROM model_aliases WHERE name = $1 AND alias = $2;
 -- name: version_of_alias
 -- $1 name, $2 alias.
 SELECT version FROM model_aliases WHERE name = $1 AND alias = $2;
+
+-- name: bring
+-- From elsewhere, with its times. A row comes back if it was not here; one that is here stays, but no number of a version is given
+-- twice. $1 name, then the columns.
+INSERT INTO registered_models AS r (name, description, last_version, created_at_ms, updated_at_ms, tags)
+VALUES ($1, $2, $3, $4, $5, $6::text::jsonb)
+ON CONFLICT (name) DO UPDATE SET last_version = excluded.last_version WHERE r.last_version < excluded.last_version
+RETURNING xmax = 0 AS is_new;
+
+-- name: bring_alias
+-- From elsewhere: one that is here goes on meaning what it meant. A row comes back if it was not, and its version is.
+-- $1 name, $2 alias, $3 version.
+INSERT INTO model_aliases (name, alias, version)
+SELECT v.name, $2, v.version FROM model_versions AS v WHERE v.name = $1 AND v.version = $3
+ON CONFLICT DO NOTHING
+RETURNING alias;

@@ -224,29 +224,3 @@ ON CONFLICT DO NOTHING;
 
 -- name: model_exists
 SELECT EXISTS (SELECT 1 FROM logged_models WHERE model_id = $1);
-
--- name: import_logged_models
--- One that is there stays, and no row comes back.
-INSERT INTO logged_models (experiment_id, model_id, name, model_type, source_run_id, status, status_message, lifecycle, created_at_ms,
-                           updated_at_ms, params, tags)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12::text::jsonb)
-ON CONFLICT DO NOTHING
-RETURNING model_id;
-
--- name: import_registered_models
--- One that is there stays, but no number of a version is given twice.
-INSERT INTO registered_models AS r (name, description, last_version, created_at_ms, updated_at_ms, tags)
-VALUES ($1, $2, $3, $4, $5, $6::text::jsonb)
-ON CONFLICT (name) DO UPDATE SET last_version = GREATEST(r.last_version, excluded.last_version);
-
--- name: import_model_versions
--- A version that is there stays. A row comes back if it was not.
-INSERT INTO model_versions (name, version, description, user_name, source, storage_location, run_id, run_link, model_id, stage,
-                            created_at_ms, updated_at_ms, tags)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb)
-ON CONFLICT DO NOTHING
-RETURNING version;
-
--- name: import_model_aliases
--- An alias that is there goes on meaning what it meant.
-INSERT INTO model_aliases (name, alias, version) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
