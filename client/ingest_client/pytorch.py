@@ -155,32 +155,25 @@ def log_model(  # noqa: PLR0917 - MLflow's second argument is the path, by posit
         raise ValueError("artifact_path is the older word for name; give one of them")
     path = checked_path((artifact_path or name or "model").strip("/"))
     target = run or active_or_new()
-    run_id = target.info.run_id
     details = {"params": params, "tags": tags, "model_type": model_type, "step": step}
     kept = {**(metadata or {}), **{key: value for key, value in details.items() if value}}
-    with tempfile.TemporaryDirectory(prefix="ingest-model-", dir=target.artifact_workspace()) as folder:
-        directory = Path(folder) / "model"
-        document, chosen = write_model(
-            pytorch_model,
-            directory,
-            conda_env=conda_env,
-            code_paths=code_paths,
-            signature=signature,
-            input_example=input_example,
-            pip_requirements=pip_requirements,
-            extra_pip_requirements=extra_pip_requirements,
-            metadata=kept or None,
-            format="pt2" if export_model else serialization_format,
-            owner={"run_id": run_id, "artifact_path": path},
-        )
-        # MLflow takes model.pth where both are there: one that an earlier call has left would win.
-        if chosen == "pt2":
-            target.remove_artifact(f"{path}/data/model.pth")
-        target.log_artifacts(directory, path, keep="move")
+    document, chosen = _write_and_log(
+        target,
+        path,
+        pytorch_model,
+        conda_env=conda_env,
+        code_paths=code_paths,
+        signature=signature,
+        input_example=input_example,
+        pip_requirements=pip_requirements,
+        extra_pip_requirements=extra_pip_requirements,
+        metadata=kept or None,
+        format="pt2" if export_model else serialization_format,
+    )
     info = ModelInfo(
         artifact_path=path,
-        model_uri=f"runs:/{run_id}/{path}",
-        run_id=run_id,
+        model_uri=f"runs:/{target.info.run_id}/{path}",
+        run_id=target.info.run_id,
         flavors=document["flavors"],
         model_uuid=document["model_uuid"],
         utc_time_created=document["utc_time_created"],
@@ -234,6 +227,25 @@ def load_model(
 
 
 # --- logging ----------------------------------------------------------------------------------------------------------
+
+
+def _write_and_log(run: Run, path: str, pytorch_model: Any, **options: Any) -> tuple[dict[str, Any], str]:
+    """Write the model beside the run's spool and move it in. The document of MLmodel, and the format chosen.
+
+    Args:
+        run, path: Where it goes.
+        pytorch_model: The module.
+        options: What `write_model` takes.
+    """
+    with tempfile.TemporaryDirectory(prefix="ingest-model-", dir=run.artifact_workspace()) as folder:
+        directory = Path(folder) / "model"
+        owner = {"run_id": run.info.run_id, "artifact_path": path}
+        document, chosen = write_model(pytorch_model, directory, owner=owner, **options)
+        # MLflow takes model.pth where both are there: one that an earlier call has left would win.
+        if chosen == "pt2":
+            run.remove_artifact(f"{path}/data/model.pth")
+        run.log_artifacts(directory, path, keep="move")
+    return document, chosen
 
 
 def _register(run: Run, path: str, name: str | None, timeout: float | None) -> str | None:
