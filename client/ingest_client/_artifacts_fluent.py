@@ -18,8 +18,8 @@ from ingest_client._artifacts_paths import checked_path
 from ingest_client._artifacts_queue import ArtifactQueue
 from ingest_client._artifacts_spool import Keep
 from ingest_client._fluent import active_or_new, get_tracking_uri
-from ingest_client._run import warn
 from ingest_client._settings import Settings
+from ingest_client._writer import warn
 from ingest_schema.ids import parse_id
 
 __all__ = [

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from ingest_client._artifacts_spool import ArtifactSpool, Entry, Keep, SpoolRefused
@@ -26,6 +26,10 @@ from ingest_client._protocol import Refused, Retry
 from ingest_client._retry import RetryClock, roll
 from ingest_client._settings import Settings, fallback_spool_dir
 from ingest_client._transport import USER_AGENT, Transport, retry_of
+
+if TYPE_CHECKING:
+    from ingest_client._parking import Lot
+    from ingest_client._recover import SpoolReport
 
 __all__ = ["ArtifactCounts", "ArtifactQueue"]
 
@@ -77,6 +81,7 @@ class ArtifactQueue:
         is_known: Callable[[], bool],
         warn: Callable[[str, str], None],
         spool: ArtifactSpool | None = None,
+        lot: Lot | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is made before the first artifact.
@@ -86,16 +91,20 @@ class ArtifactQueue:
             is_known: Whether the service has acknowledged the start of the run; nothing is sent before.
             warn: Takes a cause and a message.
             spool: What a dead process has left; the uploader knows nothing of it, the caller takes the steps.
+            lot: Takes what is left on the disk by `leave`; None: nothing is left while the process lives.
             clock: Seconds.
         """
         self.run_id = run_id
         self.settings = settings
         self.is_closed = False
         self.is_parked = False
-        """Closed, and offline or with a parked run: the spool is complete and unlocked, for whoever delivers it."""
+        """Closed, and offline or left to others: the spool is complete and unlocked, for whoever delivers it."""
+        self.is_left = False
+        """It is to be parked, by the uploader, which may be at work on it."""
         self.was_given_up = False
         self.unreachable_since: float | None = None
         self._is_known = is_known
+        self._lot = lot
         self.warn = warn
         self._clock = clock
         self._spool = spool
@@ -184,6 +193,8 @@ class ArtifactQueue:
     def counts(self) -> ArtifactCounts:
         """The counters, of one moment."""
         with self._settled:
+            if self._lot is None and self._was_taken():  # offline nobody tells
+                self._forget_rest()
             rejected, dropped = dict(self._rejected), dict(self._dropped)
             waiting = self._accepted - self._uploaded - sum(rejected.values()) - sum(dropped.values())
             return ArtifactCounts(
@@ -211,8 +222,11 @@ class ArtifactQueue:
     def has_settled(self, mark: int) -> bool:
         """Whether all artifacts of the mark are uploaded or refused for good. Those in the spool settle in its order."""
         with self._settled:
-            was_taken = self.is_parked and self._spool is not None and not self._spool.directory.exists()
-            return was_taken or self._done() >= mark
+            return self._was_taken() or self._done() >= mark
+
+    def _was_taken(self) -> bool:
+        """Whether it is parked, and somebody else has delivered it."""
+        return self.is_parked and self._spool is not None and not self._spool.directory.exists()
 
     def _done(self) -> int:
         return self._uploaded + sum(self._rejected.values())
@@ -232,6 +246,8 @@ class ArtifactQueue:
                     left = deadline - self._clock()
                     if left <= 0 or self.settings.mode == "offline":
                         break
+                    if self.is_left and self._lot is not None:
+                        self._lot.ask()
                     self._settled.wait(min(left, 1.0))
                 return self.has_settled(mark)
             finally:
@@ -241,6 +257,8 @@ class ArtifactQueue:
         """The end of the process waits: retry sooner from now on."""
         self._waiters += 1
         self.ask()
+        if self._lot is not None:
+            self._lot.hurry()
 
     def close(self) -> None:
         """The run has ended: no more artifacts. What waits is still delivered."""
@@ -250,8 +268,40 @@ class ArtifactQueue:
         else:
             self.ask()
 
+    def leave(self) -> None:
+        """Closed, and one of many: leave what waits on the disk, to be delivered in its turn."""
+        self.is_left = self._lot is not None
+        self.ask()
+
+    def count_parked(self, report: SpoolReport) -> None:
+        """The attendant has tried to deliver the parked spool."""
+        with self._settled:
+            self._uploaded += report.uploaded_artifacts
+            for code, artifacts in report.refusals.items():
+                self._rejected[code] = self._rejected.get(code, 0) + artifacts
+
+    def settle_parked(self) -> None:
+        """The parked spool is delivered."""
+        with self._settled:
+            self._forget_rest()
+            self._settled.notify_all()
+
+    def _forget_rest(self) -> None:
+        """The parked spool is gone: what the attendant has not counted was uploaded by another process."""
+        if self._spool is not None and not self.is_complete:
+            settled = self._done() + sum(self._dropped.values())
+            self._uploaded += self._accepted - settled
+            self._spool.forget()
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether it could be left to the lot: closed, and its run is known to the service."""
+        return self.is_closed and self._lot is not None and self._is_known()
+
     def is_worth_waiting(self, unreachable_for: float) -> bool:
         """Whether more of it may still be delivered: see `Sender.is_worth_waiting`."""
+        if self.is_parked and self._lot is not None:
+            return not (self.is_complete or self.was_given_up) and self._lot.is_worth_waiting(unreachable_for)
         since = self.unreachable_since
         gone = since is not None and self._clock() - since >= unreachable_for
         offline = self.settings.mode == "offline"
@@ -357,7 +407,15 @@ class ArtifactQueue:
     def finish(self) -> None:
         """Closed: the spool goes, or is left to `ingest sync` if something waits in it."""
         with self._settled:
-            if self._spool is not None and not self.is_parked:
+            if self.is_parked:
+                return
+            if self._spool is not None:
+                if self._lot is not None and not self.is_complete:
+                    self._lot.reserve(self._spool.directory)
                 self._spool.dispose()
             self.is_parked = True
             self._settled.notify_all()
+        if self._lot is not None and self._spool is not None and not self.is_complete:
+            from ingest_client._handover import parked_artifacts
+
+            self._lot.park(parked_artifacts(self, self._spool.directory))

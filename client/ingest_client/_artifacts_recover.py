@@ -16,7 +16,7 @@ from uuid import UUID
 from ingest_client._artifacts_queue import ArtifactQueue
 from ingest_client._artifacts_spool import ArtifactSpool, read_entries
 from ingest_client._directory import ARTIFACTS_PREFIX, claim_lock
-from ingest_client._recover import SpoolReport, directories, read_meta
+from ingest_client._recover import SpoolReport, directories, read_meta, run_directories
 from ingest_client._settings import Settings
 from ingest_client._transport import Transport
 from ingest_schema.ids import parse_id
@@ -28,13 +28,10 @@ _UNBOUNDED: Final = 1 << 62
 
 def find_artifact_spools(root: Path, run_id: UUID | None = None) -> Iterator[tuple[Path, UUID, UUID]]:
     """All spools of artifacts below a folder, oldest run first, as directory, run id and the spool's own id."""
-    for run_directory in sorted(directories(root)):
-        with contextlib.suppress(ValueError):
-            run = parse_id(run_directory.name)
-            if run_id is not None and run != run_id:
-                continue
-            for directory in sorted(directories(run_directory)):
-                if directory.name.startswith(ARTIFACTS_PREFIX):
+    for run, run_directory in run_directories(root, run_id):
+        for directory in sorted(directories(run_directory)):
+            if directory.name.startswith(ARTIFACTS_PREFIX):
+                with contextlib.suppress(ValueError):
                     yield directory, run, parse_id(directory.name.removeprefix(ARTIFACTS_PREFIX))
 
 
@@ -45,10 +42,13 @@ def sweep_artifacts(
     *,
     tracking_uri: str | None,
     run_id: UUID | None = None,
+    leave: Callable[[Path], bool] = lambda _: False,
 ) -> list[SpoolReport]:
     """Deliver every orphaned spool of artifacts below a folder; the arguments are those of `_recover.sweep`."""
     reports: list[SpoolReport] = []
     for directory, run, spool_id in find_artifact_spools(root, run_id):
+        if leave(directory):
+            continue
         reports.append(
             deliver_artifacts(directory, run, spool_id, transport, settings, tracking_uri=tracking_uri)
         )

@@ -215,6 +215,12 @@ class ArtifactSpool:
             self._waiting.popleft()
             self._reserved_bytes -= entry.cost_bytes
 
+    def forget(self) -> None:
+        """It was left on the disk, and somebody else has delivered all of it."""
+        with self._lock:
+            self._waiting.clear()
+            self._reserved_bytes = 0
+
     # --- counting and ending ----------------------------------------------------------------------------------------
 
     @property

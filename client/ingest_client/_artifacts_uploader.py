@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ingest_client._bell import Bell
+from ingest_client._parking import PLACES
 from ingest_client._settings import Settings
 from ingest_client._transport import Transport
 
@@ -74,11 +75,13 @@ class Uploader(threading.Thread):
         """A step for each queue that has something to do; returns how long to wait before the next turn."""
         with self._lock:
             queues = list(self._queues)
+        for queue in [queue for queue in queues if queue.may_leave][PLACES:]:
+            queue.is_left = True
         pause = _IDLE
         for queue in queues:
             now = time.monotonic()
             due = queue.not_before(now)
-            if due is None:
+            if due is None or queue.is_left:
                 if queue.is_closed:
                     queue.finish()
                     self._remove(queue)

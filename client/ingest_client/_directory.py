@@ -18,10 +18,10 @@ __all__ = [
     "LOCK_NAME",
     "META_NAME",
     "SHAPES_NAMES",
+    "append",
     "claim_lock",
     "make_directory",
     "remove_spool",
-    "write_all",
 ]
 
 ARTIFACTS_PREFIX: Final = "artifacts-"
@@ -85,7 +85,11 @@ def make_directory(root: Path, run_id: UUID, name: str) -> tuple[Path, int]:
     return final, fd
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of it; a file opened for appending takes it in one piece unless the disk is full."""
-    while data:
-        data = data[os.write(fd, data) :]
+def append(path: Path, data: bytes) -> None:
+    """Add to the end of a file, made if there is none; in one piece unless the disk is full."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    finally:
+        os.close(fd)

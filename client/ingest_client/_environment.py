@@ -4,7 +4,7 @@
     files    environment/packages.txt, environment/environment.txt, and environment/git.diff if the working tree has changes
 
 Secrets are masked (`_masking`) before anything is handed on. Called by `_system`'s thread only: git may take seconds on a network's file system,
-and is given up after GIT_TIMEOUT; what it did not tell in time is left out. Facts of git are kept for GIT_MAX_AGE seconds, so that a
+and is given up after GIT_TIMEOUT; what it did not tell in time is left out. What was found out is kept for MAX_AGE seconds, so that a
 sweep of short runs asks once.
 """
 
@@ -25,11 +25,12 @@ from typing import Final
 
 from ingest_client._masking import mask_arguments, mask_environment, mask_source, mask_text, secrets_of
 
-__all__ = ["Git", "capture", "code_directory", "first_facts", "git_facts", "package_lines", "run_bounded"]
+__all__ = ["Git", "ask_git", "capture", "code_directory", "first_facts", "package_lines", "run_bounded"]
 
 GIT_TIMEOUT: Final = 3.0
 """Seconds for one command of git."""
-GIT_MAX_AGE: Final = 10.0
+MAX_AGE: Final = 10.0
+"""Seconds for which all runs of a process are told the same, unless folder, variables or Python's path have changed."""
 MAX_DIFF_BYTES: Final = 1024 * 1024
 MAX_COMMAND_CHARS: Final = 5_000
 MAX_ENVIRONMENT_CHARS: Final = 256 * 1024
@@ -80,6 +81,21 @@ def capture(env: Mapping[str, str], directory: Path) -> tuple[dict[str, str], di
         env: The environment.
         directory: Where the code is.
     """
+    place = (directory, tuple(sys.path), frozenset(env.items()))
+    taken, captured = _kept.get(place, (-MAX_AGE, None))
+    if captured is None or time.monotonic() - taken >= MAX_AGE:
+        captured = _capture(env, directory)
+        _kept.clear()
+        _kept[place] = time.monotonic(), captured
+    return captured
+
+
+_Place = tuple[Path, tuple[str, ...], frozenset[tuple[str, str]]]
+_Captured = tuple[dict[str, str], dict[str, str]]
+_kept: dict[_Place, tuple[float, _Captured]] = {}
+
+
+def _capture(env: Mapping[str, str], directory: Path) -> _Captured:
     known = secrets_of(env)
     packages = package_lines(sys.path)
     tags = {"ingest.env.packages_num": str(len(packages))}
@@ -87,7 +103,7 @@ def capture(env: Mapping[str, str], directory: Path) -> tuple[dict[str, str], di
         "environment/packages.txt": "".join(f"{line}\n" for line in packages),
         "environment/environment.txt": _environment_text(env),
     }
-    git = git_facts(directory, env)
+    git = ask_git(directory, env)
     if git is not None:
         tags["mlflow.source.git.commit"] = git.commit
         if git.branch is not None:
@@ -158,21 +174,9 @@ def _packages_in(path: str) -> Iterator[tuple[str, str]]:
 
 # --- git --------------------------------------------------------------------------------------------------------------
 
-_kept: dict[Path, tuple[float, Git | None]] = {}
 
-
-def git_facts(directory: Path, env: Mapping[str, str]) -> Git | None:
+def ask_git(directory: Path, env: Mapping[str, str]) -> Git | None:
     """Commit, branch and changes of the working tree that holds the folder; None if it is in none, or git is not there."""
-    taken, git = _kept.get(directory, (-GIT_MAX_AGE, None))
-    if time.monotonic() - taken < GIT_MAX_AGE:
-        return git
-    git = _ask_git(directory, env)
-    _kept.clear()
-    _kept[directory] = (time.monotonic(), git)
-    return git
-
-
-def _ask_git(directory: Path, env: Mapping[str, str]) -> Git | None:
     commit = _git(directory, env, "rev-parse", "--verify", "HEAD")
     if not commit:
         return None

@@ -14,10 +14,12 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from ingest_client import _launch, _lifetime, _system
-from ingest_client._run import Run, warn
+from ingest_client._run import Run
 from ingest_client._settings import Settings, checked_uri
+from ingest_client._writer import warn
 from ingest_client.errors import RunAlreadyActive
 from ingest_schema.ids import parse_id
 from ingest_schema.values import check_key
@@ -153,39 +155,45 @@ def start_run(  # noqa: PLR0917 - the order of MLflow's arguments is kept
         RunAlreadyActive: A run is active here and `nested` is not given.
         ValueError: An id that is none.
     """
-    is_named = run_id is not None
-    with _lock:
-        outer = _own_run()
-        if outer is not None and not nested:
-            raise RunAlreadyActive(
-                f"run {outer.id.hex} is already active; end it with end_run(), or give nested=True"
-            )
-        if run_id is None and outer is None:
-            run_id = os.environ.get("INGEST_RUN_ID") or os.environ.get("MLFLOW_RUN_ID")
-        parent = parse_id(parent_run_id) if parent_run_id else outer.id if outer is not None else None
-        settings = Settings.read(tracking_uri=_tracking_uri)
-        if settings.uri_is_default and settings.mode == "online":
-            warn(
-                "default_uri",
-                f"no tracking URI is set: runs go to {settings.tracking_uri}, and wait in {settings.spool_dir}"
-                " while no service listens there",
-            )
-        run = Run(
-            settings,
-            experiment=_experiment_to_use(experiment_id),
-            run_id=parse_id(run_id) if run_id else _launch.next_run_id(settings, warn),
-            run_name=run_name,
-            parent_run_id=parent,
-            resume_from_step=resume_from_step,
+    outer = _own_run()
+    if outer is not None and not nested:
+        raise RunAlreadyActive(
+            f"run {outer.id.hex} is already active; end it with end_run(), or give nested=True"
         )
-        _push(run)
+    settings = Settings.read(tracking_uri=_tracking_uri)
+    _say_where_runs_go(settings)
+    run = Run(  # without the lock: a hundred threads that start runs wait for the disk side by side
+        settings,
+        experiment=_experiment_to_use(experiment_id),
+        run_id=_run_id_to_use(run_id, settings, is_nested=outer is not None),
+        run_name=run_name,
+        parent_run_id=parse_id(parent_run_id) if parent_run_id else outer.id if outer is not None else None,
+        resume_from_step=resume_from_step,
+    )
+    _push(run)
     if description is not None:
         run.set_tag("mlflow.note.content", description)
     if tags:
         run.set_tags(tags)
     # A run that is gone on with by its id alone, perhaps to add a result, keeps the environment that it was started in.
-    _system.accompany(run, environment=not (is_named and resume_from_step is None))
+    _system.accompany(run, environment=run_id is None or resume_from_step is not None)
     return run
+
+
+def _say_where_runs_go(settings: Settings) -> None:
+    if settings.uri_is_default and settings.mode == "online":
+        warn(
+            "default_uri",
+            f"no tracking URI is set: runs go to {settings.tracking_uri}, and wait in {settings.spool_dir}"
+            " while no service listens there",
+        )
+
+
+def _run_id_to_use(given: str | None, settings: Settings, *, is_nested: bool) -> UUID | None:
+    """The id of the run to go on with, or on which the ranks of a job agree; None: a new one."""
+    if given is None and not is_nested:
+        given = os.environ.get("INGEST_RUN_ID") or os.environ.get("MLFLOW_RUN_ID")
+    return parse_id(given) if given else _launch.next_run_id(settings, warn)
 
 
 def end_run(status: str = "FINISHED") -> None:
@@ -313,9 +321,10 @@ def _own_run() -> Run | None:
 def _push(run: Run) -> None:
     global _last
     _stack.set((*(r for r in _stack.get() if r.is_active), run))
-    _started[:] = [entry for entry in _started if entry[0].is_active]
-    _started.append((run, threading.get_ident()))
-    _last = run
+    with _lock:
+        _started[:] = [entry for entry in _started if entry[0].is_active]
+        _started.append((run, threading.get_ident()))
+        _last = run
 
 
 def _pop(run: Run) -> None:

@@ -39,6 +39,9 @@ __all__ = [
 UNREACHABLE_PATIENCE: Final = 0.5
 """Seconds that the exit waits where connections are refused: two attempts."""
 
+_FEW: Final = 64
+"""Delivered runs that may be remembered."""
+
 _CHILD_TIMEOUT: Final = 2.0
 """Seconds that a multiprocessing child waits for its tail; its parent adopts what is left."""
 
@@ -59,7 +62,9 @@ class Deliverer(Protocol):
         """Whether more may still be delivered."""
 
 
-_runs: list[Run] = []
+_runs: dict[int, Run] = {}  # by id(); those that are delivered are forgotten now and then
+_next_look = 0
+"""As many runs as make `register` look which are delivered."""
 _lock = (
     threading.RLock()
 )  # around changes of _runs, which the thread of `_system` makes as well; not around looks at it
@@ -71,16 +76,19 @@ _exit_status = "FINISHED"
 
 def register(run: Run) -> None:
     """A run has started in this process."""
+    global _next_look
     _install()
     with _lock:
-        _runs[:] = [r for r in _runs if not r.is_delivered]
-        if run not in _runs:
-            _runs.append(run)
+        if len(_runs) >= _next_look:  # not each time, as thousands may wait for a service that is away
+            for other in live_runs(delivered=True):
+                del _runs[id(other)]
+            _next_look = 2 * len(_runs) + _FEW
+        _runs[id(run)] = run
 
 
-def live_runs() -> list[Run]:
-    """Runs of this process that have not ended or are not fully delivered."""
-    return [run for run in _runs if not run.is_delivered]
+def live_runs(*, delivered: bool = False) -> list[Run]:
+    """Runs of this process that have not ended or are not fully delivered; or those that are."""
+    return [run for run in list(_runs.values()) if run.is_delivered == delivered]
 
 
 def register_queue(queue: ArtifactQueue) -> None:
@@ -236,12 +244,12 @@ def _on_sigterm(number: int, frame: FrameType | None) -> Any:
 
 
 def _after_fork_in_child() -> None:
-    from ingest_client._run import warn
+    from ingest_client._writer import warn
 
     global _lock
     _lock = threading.RLock()
     warn.renew()
-    for run in _runs:
+    for run in _runs.values():
         run.after_fork_in_child()
     # None of them is this process's to end. One that logs here comes back as a writer (writer_opened).
     _runs.clear()

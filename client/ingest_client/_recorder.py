@@ -145,6 +145,9 @@ class Recorder:
                         self.put_metrics({key: numbers[key]}, step, time_ms)
                     continue
                 entry = self._define(spool, keys)
+            if entry is None:
+                spool.drop("disk_full", len(keys))
+                continue
             body: bytes = entry[0](entry[1], step, time_ms, *map(numbers.__getitem__, keys))
             spool.put(body + check_word(adler32(body)), len(keys))
 
@@ -200,8 +203,10 @@ class Recorder:
         else:
             self.dropped[reason] = self.dropped.get(reason, 0) + points
 
-    def _define(self, spool: Spool, keys: tuple[str, ...]) -> list[Any]:
+    def _define(self, spool: Spool, keys: tuple[str, ...]) -> list[Any] | None:
         shape = spool.define(keys)
+        if shape is None:
+            return None
         word0 = metrics_word0(shape, len(keys))
         # What the fast path needs: pack, word0, types of the values.
         entry = [metrics_struct(len(keys)).pack, word0, [float] * len(keys)]

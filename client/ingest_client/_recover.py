@@ -38,6 +38,7 @@ __all__ = [
     "directories",
     "find_spools",
     "read_meta",
+    "run_directories",
     "sweep",
     "sweep_in_background",
 ]
@@ -116,13 +117,7 @@ class DeadSpool:
 
 def find_spools(root: Path, run_id: UUID | None = None) -> Iterator[tuple[Path, UUID, UUID]]:
     """All spools below a folder, oldest run first, as directory, run id and writer id."""
-    for run_directory in sorted(directories(root)):
-        try:
-            run = parse_id(run_directory.name)
-        except ValueError:
-            continue
-        if run_id is not None and run != run_id:
-            continue
+    for run, run_directory in run_directories(root, run_id):
         for directory in sorted(directories(run_directory)):
             with contextlib.suppress(ValueError):
                 yield directory, run, parse_id(directory.name)
@@ -135,6 +130,7 @@ def sweep(
     tracking_uri: str | None,
     run_id: UUID | None = None,
     patience: float = 0.0,
+    leave: Callable[[Path], bool] = lambda _: False,
     on_report: Callable[[SpoolReport], object] = lambda _: None,
 ) -> list[SpoolReport]:
     """Deliver every orphaned spool below a folder.
@@ -145,10 +141,13 @@ def sweep(
         tracking_uri: Where `post` sends to: spools for other services are left alone. None delivers all of them there.
         run_id: Only spools of this run.
         patience: Seconds to keep trying while the service does not take a batch; with 0 the first failure ends the sweep.
+        leave: Says of a spool that it is not to be touched, such as one that is parked in this process.
         on_report: Told of each spool when it is through.
     """
     reports: list[SpoolReport] = []
     for directory, run, writer in find_spools(root, run_id):
+        if leave(directory):
+            continue
         report = deliver(directory, run, writer, post, tracking_uri=tracking_uri, patience=patience)
         reports.append(report)
         on_report(report)
@@ -226,8 +225,10 @@ def sweep_in_background(
     open_transport: Callable[[], Transport],
     tracking_uri: str,
     sweep_artifacts: Callable[[Transport], object],
+    *,
+    leave: Callable[[Path], bool],
 ) -> None:
-    """Look once per process and service (and once more after `look_again`) for orphans below a folder, on a daemon thread of its own; for artifacts after points."""
+    """Look once per process and service for orphans below a folder, on a daemon thread of its own; for artifacts after points."""
     if (str(root), tracking_uri) in _swept:
         return
     _swept.add((str(root), tracking_uri))
@@ -236,16 +237,11 @@ def sweep_in_background(
         transport = open_transport()
         # Whatever goes wrong: the orphans stay where they are, for the next sweep.
         with contextlib.suppress(Exception), contextlib.closing(transport):
-            sweep(root, transport.post_batch, tracking_uri=tracking_uri)
+            sweep(root, transport.post_batch, tracking_uri=tracking_uri, leave=leave)
             sweep_artifacts(transport)
 
     with contextlib.suppress(RuntimeError):  # no more threads
         threading.Thread(target=work, name="ingest-sweep", daemon=True).start()
-
-
-def look_again(root: Path, tracking_uri: str) -> None:
-    """This process has left spools there itself: the next `sweep_in_background` looks again."""
-    _swept.discard((str(root), tracking_uri))
 
 
 _swept: set[tuple[str, str]] = set()
@@ -273,6 +269,16 @@ def read_meta(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return meta if isinstance(meta, dict) else {}
+
+
+def run_directories(root: Path, run_id: UUID | None) -> Iterator[tuple[UUID, Path]]:
+    """The folders of all runs below a spool folder, oldest first; or that of one run, without a look at the others."""
+    if run_id is not None:
+        yield run_id, root / run_id.hex
+        return
+    for directory in sorted(directories(root)):
+        with contextlib.suppress(ValueError):
+            yield parse_id(directory.name), directory
 
 
 def directories(root: Path) -> list[Path]:

@@ -3,8 +3,9 @@
 Owns the connection and the retry clock; the training threads never wait for it. It is polite: it holds the GIL for about
 100 µs at most and then gives it away, since a training loop would feel anything else.
 
-Life: started with the run, works until the spool is closed and everything in it is settled, then deletes the spool. Dies
-with the process at any moment without harm: the spool is on disk, and whoever finds it goes on from its cursor.
+Life: started with the run, works until the spool is closed and everything in it is settled, then deletes the spool; of many ended
+runs most are parked instead (`_parking`). Dies with the process at any moment without harm: the spool is on disk, and
+whoever finds it goes on from its cursor.
 
 Units: seconds of the monotonic clock, unless a name ends in _ms.
 """
@@ -13,9 +14,8 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ingest_client._bell import Bell
 from ingest_client._delivery import Delivery
@@ -25,16 +25,16 @@ from ingest_client._retry import RetryClock, roll
 from ingest_client._spool import Spool
 from ingest_schema.events import Event, encode_event
 
+if TYPE_CHECKING:
+    from ingest_client._parking import Lot
+    from ingest_client._recover import SpoolReport
+
 __all__ = ["Post", "Sender", "breathe"]
 
 HEARTBEAT_PERIOD: Final = 20.0
 _POLL: Final = 0.2
 """Seconds between two looks at the spool; the hot path rings no bell."""
 
-MOST_WAITING: Final = 8
-"""Ended runs of a process that keep a thread, files and mappings while nobody listens. The spools of further ones wait on the disk
-alone; whoever reaches the service first delivers them. Each holds some eight descriptors, and with a hundred live runs beside them
-a process must stay below the common limit of 1,024."""
 _IMPATIENT_RETRY: Final = 0.5
 """While somebody waits in flush or at exit, a service that is down is tried this often."""
 
@@ -66,7 +66,7 @@ class Sender(threading.Thread):
         post: Post,
         *,
         max_age: float,
-        offline: bool,
+        lot: Lot | None,
         warn: Callable[[str, str], None],
         counters: Callable[[], Mapping[str, int]],
         on_reached: Callable[[], None],
@@ -87,13 +87,15 @@ class Sender(threading.Thread):
         self.unreachable_since: float | None = None
         self.rejected_events = 0
         self.is_complete = False
-        """Everything was settled and the spool is gone."""
+        """Everything was settled and the spool is gone, by this thread or, after it was parked, by another."""
         self.was_given_up = False
         """Somebody has waited for it as long as an exit may: the next one does not wait again."""
         self.is_parked = False
-        """Ended, and offline or one of many that wait: the spool is complete and unlocked, for whoever delivers it."""
+        """Ended, and offline or one of many: the spool is complete and unlocked, for whoever delivers it."""
+        self.cpu_ms = 0
+        """Processor time that this thread has taken so far."""
         self._post = post
-        self._offline = offline
+        self._lot = lot
         self._warn = warn
         self._counters = counters
         self._on_reached = on_reached
@@ -137,9 +139,9 @@ class Sender(threading.Thread):
             try:
                 while not self.has_settled(target):
                     left = deadline - self._clock()
-                    if left <= 0 or not self.is_alive():
+                    if left <= 0 or not (self.is_alive() or self._is_parked_in_lot()):
                         break
-                    self._settled.wait(min(left, 1.0))
+                    self._settled.wait(min(left, 0.1 if self.is_parked else 1.0))
                 return self.has_settled(target)
             finally:
                 self._waiters -= 1
@@ -148,12 +150,47 @@ class Sender(threading.Thread):
         """The end of the process waits: retry sooner from now on. Takes no lock: a signal handler may call it."""
         self._waiters += 1
         self._bell.ring()
+        if self._lot is not None:
+            self._lot.hurry()
 
     def is_worth_waiting(self, unreachable_for: float) -> bool:
-        """Whether it may still complete: not offline, alive, and somebody has listened within these seconds."""
+        """Whether it may still complete: not offline, alive or parked, and somebody has listened within these seconds."""
+        if self.is_complete or self._lot is None or self.was_given_up:
+            return False
+        if self.is_parked:
+            return self._lot.is_worth_waiting(unreachable_for)
         since = self.unreachable_since
         gone = since is not None and self._clock() - since >= unreachable_for
-        return not (self.is_complete or self._offline or gone or self.was_given_up or not self.is_alive())
+        return self.is_alive() and not gone
+
+    def count_parked(self, report: SpoolReport) -> None:
+        """The attendant has tried to deliver the parked spool."""
+        self.spool.settle_left(report.acknowledged_points, report.rejected_points)
+        self.batches += report.batches
+        for code, points in report.refusals.items():
+            self.delivery.refusals[code] = self.delivery.refusals.get(code, 0) + points
+
+    def settle_parked(self) -> None:
+        """The parked spool is delivered: what the attendant has not counted, by another process."""
+        self.spool.settle_left()
+        self._complete()
+
+    def notice_sync(self) -> None:
+        """Offline nobody tells when another process has delivered what is parked: look."""
+        if (
+            self._lot is None
+            and self.is_parked
+            and not self.is_complete
+            and not self.spool.directory.exists()
+        ):
+            self.settle_parked()
+
+    def _is_parked_in_lot(self) -> bool:
+        """Whether the attendant is to deliver it; tells it that somebody waits."""
+        if not self.is_parked or self._lot is None:
+            return False
+        self._lot.ask()
+        return True
 
     # --- the thread -------------------------------------------------------------------------------------------------
 
@@ -169,19 +206,18 @@ class Sender(threading.Thread):
 
     def _turn(self) -> None:
         """One look at the spool."""
+        self.cpu_ms = int(time.thread_time() * 1000)
         under_way = self.deferred.resolve() if self.deferred is not None else 0
         if not self.spool.is_closed:
             self.spool.prepare_spare(breathe)
+        elif self._lot is None or not self._lot.has_place(self):
+            self._park()
+            return
         now = self._clock()
-        if not self._offline and now >= self._not_before() and self._is_due(now):
+        if self._lot is not None and now >= self._not_before() and self._is_due(now):
             self._deliver(now)
             if self._is_exhausted():
                 self._finish()
-            elif self.unreachable_since is not None and self.spool.is_closed and not self._may_wait():
-                self._park()
-            return
-        if self._offline and self.spool.is_closed:
-            self._park()
             return
         self._bell.wait(0.002 if under_way else self._pause(now))
 
@@ -208,9 +244,7 @@ class Sender(threading.Thread):
         heartbeat = None
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_PERIOD
-            # What delivery costs the training process; the logging call's own cost is in no counter, it would double it.
-            counters = {**self._counters(), "sender_cpu_ms": int(time.thread_time() * 1000)}
-            heartbeat = encode_event(Event("heartbeat", time.time_ns() // 1_000_000, counters))
+            heartbeat = encode_event(Event("heartbeat", time.time_ns() // 1_000_000, self._counters()))
         request = self.delivery.next_request(
             time.time_ns() // 1_000_000, heartbeat=heartbeat, breathe=breathe
         )
@@ -271,15 +305,9 @@ class Sender(threading.Thread):
             return False
         return self.spool.segment_from(self.delivery.state.serial) is None
 
-    def _may_wait(self) -> bool:
-        """Whether this ended run may go on waiting for the service, among those of the process that do."""
-        others = {sender for sender in tuple(_waiting) if sender.is_alive()}
-        if self in others or len(others) < MOST_WAITING:
-            _waiting.add(self)
-            return True
-        return False
-
     def _park(self) -> None:
+        if self._lot is not None:
+            self._lot.reserve(self.spool.directory)
         self.spool.dispose(delete=False)
         self.is_parked = True
         self._on_parked()
@@ -288,11 +316,12 @@ class Sender(threading.Thread):
 
     def _finish(self) -> None:
         self.spool.dispose(delete=True)
+        if self._lot is not None:
+            self._lot.leave(self)
         self._on_finished()
+        self._complete()
+
+    def _complete(self) -> None:
         with self._settled:
             self.is_complete = True
             self._settled.notify_all()
-
-
-_waiting: weakref.WeakSet[Sender] = weakref.WeakSet()
-"""Those that have ended, and wait for somebody to listen; dead ones count for nothing."""

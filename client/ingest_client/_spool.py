@@ -27,13 +27,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 from ingest_client._columns import count_points
 from ingest_client._cursor import Cursor, CursorState
-from ingest_client._directory import META_NAME, SHAPES_NAMES, make_directory, remove_spool, write_all
+from ingest_client._directory import META_NAME, SHAPES_NAMES, append, make_directory, remove_spool
 from ingest_client._record import FIRST_SHAPE, encode_definition
 from ingest_client._segment import FIRST_WORD, Segment, segment_name
 
@@ -46,6 +47,9 @@ SEGMENT_BYTES: Final = 2 * 1024 * 1024
 """18,000 records of ten metrics: at 1,000 calls a second one change of segment in 18 s."""
 
 SPARE_SEGMENTS: Final = 2
+_SPARE_FROM: Final = 1 / 8
+"""Of the first segment. A run that logs 300 records of ten metrics, or fewer, never pays for a second one."""
+
 _RETRY_ALLOCATION: Final = 1.0  # seconds between two tries on a full disk
 
 Write = Callable[[bytes], object]
@@ -106,8 +110,6 @@ class Spool:
         try:
             self.cursor = Cursor.create(self.directory)
             (self.directory / META_NAME).write_text(json.dumps(meta))
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._shapes_fds = [os.open(self.directory / name, flags, 0o600) for name in SHAPES_NAMES]
             self._open_segment(FIRST_SEGMENT_BYTES)
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -133,12 +135,16 @@ class Spool:
             finally:
                 self._storing = False
 
-    def define(self, keys: tuple[str, ...]) -> int:
-        """A new shape for these keys, known to every later reader of this spool."""
+    def define(self, keys: tuple[str, ...]) -> int | None:
+        """A new shape for these keys, known to every later reader of this spool; None if the disk does not take it."""
         shape = next(self._shape_ids)
         definition = encode_definition(shape, keys)
-        for fd in self._shapes_fds:
-            write_all(fd, definition)
+        try:
+            for name in SHAPES_NAMES if not self.is_closed else ():
+                append(self.directory / name, definition)
+        except OSError as error:
+            self._warn("disk_full", f"no room for the spool {self.directory}: {error}; points are dropped")
+            return None
         self.shapes[shape] = keys
         return shape
 
@@ -268,7 +274,7 @@ class Spool:
 
     def prepare_spare(self, breathe: Callable[[], object]) -> None:
         """Keep enough spare segments, so that the hot path only has to switch."""
-        wanted = 1 if len(self.segments) == 1 and self.segments[0].serial == 1 else SPARE_SEGMENTS
+        wanted = self._wanted_spares()
         while (
             not self.is_closed  # closed while one was wiped: it is thrown away, and no other is wanted
             and len(self._spares) < wanted
@@ -282,6 +288,13 @@ class Spool:
                 return  # the hot path will meet it, drop and say so
             segment.wipe(breathe)
             self._add_spare(segment)
+
+    def _wanted_spares(self) -> int:
+        """None for a short run: the first is made when the first segment begins to fill."""
+        first = self.segments[0]
+        if len(self.segments) > 1 or first.serial > 1:
+            return SPARE_SEGMENTS
+        return int(8 * self._end_of(first) >= FIRST_SEGMENT_BYTES * _SPARE_FROM)
 
     def _add_spare(self, segment: Segment) -> None:
         with self._lock:
@@ -321,6 +334,18 @@ class Spool:
                 waiting += (self._count(segment) if total is None else total) - segment.delivered_points
             return self.cursor.state, waiting
 
+    def settle_left(self, acknowledged: int | None = None, rejected: int = 0) -> None:
+        """So many points of what was left on the disk are settled; all that are not yet, where another process has done it."""
+        with self._lock:
+            acknowledged = self._left if acknowledged is None else acknowledged
+            state = self.cursor.state
+            self.cursor.state = replace(
+                state,
+                acknowledged_points=state.acknowledged_points + acknowledged,
+                rejected_points=state.rejected_points + rejected,
+            )
+            self._left -= acknowledged + rejected
+
     def _count(self, segment: Segment) -> int:
         return count_points(segment.words, FIRST_WORD, self._end_of(segment), self.shapes)
 
@@ -347,10 +372,11 @@ class Spool:
             else:
                 for segment in spares:
                     segment.path.unlink(missing_ok=True)
+                segments[-1].close_and_cut()
             for segment in (*segments, *spares):
                 segment.close()
             self.cursor.close()
-            self._close_files()
+            self._let_go()
 
     def abandon(self) -> None:
         """In a forked child: seal this process's view of the parent's segments and let its lock go.
@@ -362,16 +388,14 @@ class Spool:
         self.is_closed = True
         for segment in (*self.segments, *self._spares):
             segment.seal()
-        self._close_files()
+        self._let_go()
 
-    def _close_files(self) -> None:
-        """Close each once: after a spool is disposed of, and before a fork, its numbers may have become those of other files."""
-        files = (*self._shapes_fds, self._lock_fd)
-        self._shapes_fds, self._lock_fd = [], -1
-        for fd in files:
-            if fd >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(fd)
+    def _let_go(self) -> None:
+        """Close the lock once: after a spool is disposed of, and before a fork, its number may have become that of another file."""
+        fd, self._lock_fd = self._lock_fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 def _writer_of(segment: Segment) -> Write:

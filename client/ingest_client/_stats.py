@@ -46,7 +46,7 @@ class Stats:
     last_error: str | None
     """What went wrong last, if anything did."""
     call_cost_ns: float | None = None
-    """Nanoseconds that a logging call costs here, as tried out with each heartbeat, every 20 seconds; None before the first."""
+    """Nanoseconds that a logging call costs here, as tried out with each heartbeat, every 20 seconds and at the end; None before the first."""
 
     # Artifacts: 0 for a run that logged none.
     artifacts_accepted_num: int = 0

@@ -84,13 +84,14 @@ class Companion:
         self._run = run
         self._end_patience = min(end_patience, run.settings.shutdown_timeout)
         self._writer: Run | None = None
+        self._captured = threading.Event()
         self._lock = threading.RLock()
 
     def end(self) -> None:
         """The run ends. Waits for its environment a bounded time; takes no lock for longer than a second."""
         deadline = time.monotonic() + self._end_patience
-        while self.must_capture and time.monotonic() < deadline and _is_served():
-            time.sleep(0.002)
+        while self.must_capture and (left := deadline - time.monotonic()) > 0 and _is_served():
+            self._captured.wait(min(left, 0.1))
         is_locked = self._lock.acquire(timeout=1.0)
         self.is_over = True
         writer, self._writer = self._writer, None
@@ -121,6 +122,7 @@ class Companion:
             warn("environment", f"the environment of run {self._run.id.hex} is not known in full: {error!r}")
         finally:
             self.must_capture = False
+            self._captured.set()
 
     def _tell(self, tags: Mapping[str, str], files: Mapping[str, str]) -> None:
         with self._lock:

@@ -11,8 +11,9 @@ from uuid import UUID
 
 from ingest_client import _launch
 from ingest_client._lifetime import UNREACHABLE_PATIENCE
-from ingest_client._run import Run, warn
+from ingest_client._run import Run
 from ingest_client._settings import Settings
+from ingest_client._writer import warn
 from ingest_client.mlflow_plugin._addresses import as_http
 
 __all__ = ["ParamChanged", "SpooledRuns", "shared_runs"]

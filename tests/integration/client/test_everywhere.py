@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ingest_client._sender import MOST_WAITING
+from ingest_client._parking import PLACES
 from tests.conftest import ServiceProcess, run_apart, run_ingest
 from tests.integration.client.stub import unused_port
 
@@ -63,30 +63,6 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> None:
 POINTS = "SELECT count(*), count(DISTINCT (run_id, key, step)) FROM metrics"
 
 
-@pytest.mark.slow
-def test_many_threads_with_many_runs_each(start, database_url):
-    source = """
-        import threading
-        import ingest
-        def work(number):
-            for n in range(10):
-                with ingest.start_run(run_name=f"{number}/{n}"):
-                    ingest.log_metrics({"a": float(n), "b": float(number)}, step=number * 100 + n)
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(30)]
-        [t.start() for t in threads]
-        [t.join() for t in threads]
-        ingest.flush(120)
-    """
-    process = start(source)
-    finish(process)
-    assert ask(database_url, "SELECT count(*), count(DISTINCT name) FROM runs WHERE status = 'FINISHED'") == [
-        (300, 300)
-    ]
-    assert ask(database_url, POINTS) == [(600, 600)]
-    wrong = "SELECT count(*) FROM metrics m JOIN runs r USING (run_id) WHERE r.name <> (step / 100) || '/' || (step % 100)"
-    assert ask(database_url, wrong) == [(0,)]
-
-
 MANY_AND_NOBODY = """
 import os, sys, threading, time
 import ingest
@@ -120,8 +96,8 @@ def test_many_ended_runs_wait_on_the_disk_alone_and_are_delivered_once_somebody_
         assert process.stdin is not None
         assert process.stdout is not None
         descriptors, threads = map(int, process.stdout.readline().split())
-        assert threads < MOST_WAITING + 6
-        assert descriptors < 9 * MOST_WAITING + 40
+        assert threads < PLACES + 6
+        assert descriptors < 9 * PLACES + 40
         start_service("--database-url", database_url, port=port)
         output, _ = process.communicate("go\n", timeout=100)
         assert process.returncode == 0
@@ -224,39 +200,6 @@ def test_a_preempted_run_goes_on_from_its_checkpoint(start, service, database_ur
         assert time.monotonic() < deadline, ask(database_url, rows)
         run_ingest("sync", str(tmp_path / "spool"))
     assert ask(database_url, "SELECT count(*), min(status) FROM runs") == [(1, "FINISHED")]
-
-
-def test_cells_that_are_run_again_and_interrupted(start, database_url):
-    """As a notebook does it: one process, code in pieces, an exception in one of them does not end the process."""
-    source = """
-        import ingest
-        cells = [
-            "run = ingest.start_run(run_name='cell')",
-            "ingest.log_metric('a', 1.0, step=0)",
-            "ingest.end_run()",
-            "run = ingest.start_run(run_name='cell')",
-            "ingest.log_metric('a', 1.0, step=1); raise KeyboardInterrupt",
-            "ingest.log_metric('a', 1.0, step=2)",
-            "run = ingest.start_run(run_name='third')",
-            "ingest.end_run(); run = ingest.start_run(run_name='third')",
-            "with run: ingest.log_metric('a', 1.0, step=3); raise ValueError",
-            "ingest.end_run()",
-        ]
-        names, seen = {"ingest": ingest}, []
-        for cell in cells:
-            try:
-                exec(cell, names)
-            except BaseException as error:
-                seen.append(type(error).__name__)
-        assert seen == ["KeyboardInterrupt", "RunAlreadyActive", "ValueError"], seen
-    """
-    finish(start(source))
-    rows = ask(
-        database_url,
-        "SELECT r.name, r.status, count(m.step) FROM runs r LEFT JOIN metrics m USING (run_id)"
-        " GROUP BY r.run_id, r.name, r.status ORDER BY min(m.step)",
-    )
-    assert rows == [("cell", "FINISHED", 1), ("cell", "FINISHED", 2), ("third", "FAILED", 1)]
 
 
 def test_sync_delivers_what_a_job_leaves_while_it_runs_and_touches_nothing_of_its_own(

@@ -134,7 +134,7 @@ def test_the_batch_under_way_is_sent_again_as_it_was(tmp_path):
     first: list[Any] = []
 
     def log(run):
-        delivery = Delivery(run._recorder.spool)
+        delivery = Delivery(run.writer.recorder.spool)
         for step in range(100):
             run.log_metric("a", 1.0, step)
         first.append(delivery.next_request(0))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ingest_client import _environment
-from ingest_client._environment import capture, first_facts, git_facts, package_lines, run_bounded
+from ingest_client._environment import ask_git, capture, first_facts, package_lines, run_bounded
 
 ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 
@@ -59,7 +59,7 @@ def test_changes_of_the_whole_tree_are_kept_and_masked(repository: Path):
 def test_a_large_diff_is_cut(repository: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(_environment, "MAX_DIFF_BYTES", 1000)
     (repository / "train.py").write_text("x = 1\n" * 5000)
-    git = git_facts(repository, ENV)
+    git = ask_git(repository, ENV)
     assert git is not None
     assert git.diff is not None
     assert len(git.diff) < 1100
@@ -72,12 +72,17 @@ def test_outside_a_repository_there_are_no_facts_of_git(tmp_path: Path):
     assert "environment/git.diff" not in files
 
 
-def test_a_sweep_of_short_runs_asks_git_once(repository: Path):
-    first = git_facts(repository, ENV)
+def test_a_sweep_of_short_runs_asks_once(repository: Path):
+    """Every run of it is told the same; other variables, or ten seconds later, and all is asked anew."""
+    first = capture(ENV, repository)
     (repository / "train.py").write_text("changed\n")
-    assert git_facts(repository, ENV) is first
-    _environment._kept[repository] = (time.monotonic() - _environment.GIT_MAX_AGE, first)
-    assert git_facts(repository, ENV) != first
+    assert capture(ENV, repository) is first
+    assert capture({**ENV, "SEED": "1"}, repository) != first
+    again = capture(ENV, repository)
+    assert again != first
+    ((place, kept),) = _environment._kept.items()
+    _environment._kept[place] = (kept[0] - _environment.MAX_AGE, kept[1])
+    assert capture(ENV, repository) is not again
 
 
 def test_a_git_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -87,13 +92,13 @@ def test_a_git_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(_environment, "GIT_TIMEOUT", 0.2)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     began = time.monotonic()
-    assert git_facts(tmp_path, {"PATH": os.environ["PATH"]}) is None
+    assert ask_git(tmp_path, {"PATH": os.environ["PATH"]}) is None
     assert time.monotonic() - began < 5
 
 
 def test_no_git_at_all_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert git_facts(tmp_path, {"PATH": str(tmp_path)}) is None
+    assert ask_git(tmp_path, {"PATH": str(tmp_path)}) is None
 
 
 @pytest.mark.parametrize(

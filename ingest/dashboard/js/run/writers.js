@@ -38,7 +38,7 @@ function Writer({ writer }) {
       <td>${writer.host || "–"}</td><td class="number mono">${writer.pid ?? ""}</td><td>${writer.client || "–"}</td>
       <td class="number">${formatCount(writer.points)}</td><td class="number">${formatCount(writer.last_seq)}</td>
       <td title=${formatTime(heard)}>${writer.ended_at_ms ? `ended ${formatAgo(writer.ended_at_ms)}` : formatAgo(heard)}</td>
-      <td class="number" title="points in the client's spool at its last heartbeat">${stats.spooled === undefined ? "–" : formatShort(stats.spooled)}</td>
+      <td class="number" title="points in the client's spool at its last heartbeat; it sends one every 20 seconds and one at its end">${stats.spooled === undefined ? "–" : formatShort(stats.spooled)}</td>
       <td class="number">${stats.retries ?? "–"}</td>
       <td class=${`number${lost ? " bad" : ""}`} title="points that the client dropped or the service rejected">${stats.accepted === undefined ? "–" : formatCount(lost)}</td>
       <td class="number" title="what one logging call keeps the training loop, as the client measured it on that machine">${stats.call_cost_ns === undefined ? "–" : `${(stats.call_cost_ns / 1000).toFixed(2)} µs`}</td>
