@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -65,6 +66,7 @@ async def _draw() -> int:
             await is_over.wait()
         finally:
             await runner.cleanup()
+            shutil.rmtree(Path(message["socket"]).parent, ignore_errors=True)  # a killed parent left it
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import aiohttp
 import msgpack
@@ -20,6 +21,11 @@ def drawing_processes(of: int | None = None) -> list[psutil.Process]:
         for child in psutil.Process(of).children(recursive=True)
         if "ingest.web.chart_worker" in child.cmdline()
     ]
+
+
+def socket_of(process: psutil.Process) -> str:
+    """Where it listens; empty before it does."""
+    return next((one.laddr for one in process.net_connections("unix") if "charts.sock" in one.laddr), "")
 
 
 @pytest.fixture
@@ -90,5 +96,7 @@ async def test_opening_the_dashboard_wakes_it_and_it_ends_with_a_parent_that_was
         assert page.status == 200
     await wait_for(lambda: drawing_processes(service.pid), timeout=20)
     (process,) = drawing_processes(service.pid)
+    socket = Path(await wait_for(lambda: socket_of(process), timeout=20))
     os.kill(service.pid, signal.SIGKILL)
     await wait_for(lambda: not process.is_running(), timeout=20)
+    assert not socket.parent.exists()
