@@ -131,11 +131,11 @@ class ChartProcess:
         delay = FIRST_DELAY
         while True:
             await self._wanted.wait()
+            self._wanted.clear()  # whoever asks from now on wants it again, should it die
             started = time.monotonic()
             code = await self._run_once()
-            self._wanted.clear()  # who still waits for it asks again
             delay = FIRST_DELAY if time.monotonic() - started > LIVED_LONG else min(delay * 2, MOST_DELAY)
-            logger.error("the chart process ended with code %d; the next chart starts another", code)
+            logger.error("the chart process ended with code %d", code)
             await asyncio.sleep(delay * random.uniform(0.7, 1.3))
 
     async def _run_once(self) -> int:
