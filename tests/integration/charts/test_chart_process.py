@@ -25,7 +25,9 @@ def drawing_processes(of: int | None = None) -> list[psutil.Process]:
 
 def socket_of(process: psutil.Process) -> str:
     """Where it listens; empty before it does."""
-    return next((one.laddr for one in process.net_connections("unix") if "charts.sock" in one.laddr), "")
+    return next(
+        (str(one.laddr) for one in process.net_connections("unix") if "charts.sock" in str(one.laddr)), ""
+    )
 
 
 @pytest.fixture
