@@ -186,6 +186,26 @@ def test_a_name_and_its_tag_are_one(api: Api, fields: dict[str, Any], name: str)
         assert seen() == ("batched", ["batched"]), f"{path}: an empty name changes nothing"
 
 
+@pytest.mark.parametrize("ours", [False, True], ids=["MLflow's API", "our own"])
+def test_a_child_leaves_its_parent_with_the_tag(api: Api, ours: bool):
+    parent = api.new_run()
+    run_id = api.new_run(tags=[{"key": "mlflow.parentRunId", "value": parent}])
+    experiment = api.get("runs/get", run_id=run_id)["run"]["info"]["experiment_id"]
+    of_parent = {"experiment_ids": [experiment], "filter": f"tags.mlflow.parentRunId = '{parent}'"}
+    assert [run["info"]["run_id"] for run in api.post("runs/search", **of_parent)["runs"]] == [run_id]
+    if ours:
+        patch = {"tags": {"mlflow.parentRunId": None}}
+        assert api.send("PATCH", f"/api/v1/runs/{run_id}", json=patch).status == 200
+    else:
+        assert api.post("runs/delete-tag", run_id=run_id, key="mlflow.parentRunId") == {}
+    assert [tag["key"] for tag in api.get("runs/get", run_id=run_id)["run"]["data"]["tags"]] == [
+        "mlflow.runName"
+    ]
+    assert api.post("runs/search", **of_parent) == {}
+    gone = (404, GONE, f"No tag with name: mlflow.parentRunId in run with id {run_id}")
+    assert api.post("runs/delete-tag", run_id=run_id, key="mlflow.parentRunId") == gone
+
+
 def test_an_ended_run_is_resumed(api: Api):
     run_id = api.new_run(start_time=5, user_id="me")
     api.post("runs/update", run_id=run_id, status="KILLED", end_time=9)

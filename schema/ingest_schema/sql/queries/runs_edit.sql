@@ -35,8 +35,15 @@ UPDATE runs SET name = $2 WHERE run_id = $1;
 SELECT value FROM tags WHERE run_id = $1 AND key = $2;
 
 -- name: delete_tag
--- A row comes back if it was there. $1 run_id, $2 key.
-DELETE FROM tags WHERE run_id = $1 AND key = $2 RETURNING key;
+-- A row comes back if it was there. $1 run_id, $2 key. The tag of the parent is a column, too, which a run of our own client has alone.
+WITH parent AS (
+    UPDATE runs SET parent_run_id = NULL
+    WHERE run_id = $1 AND $2::text = 'mlflow.parentRunId' AND parent_run_id IS NOT NULL
+    RETURNING $2::text AS key
+), tag AS (
+    DELETE FROM tags WHERE run_id = $1 AND key = $2::text RETURNING key
+)
+SELECT key FROM parent UNION SELECT key FROM tag;
 
 -- name: unseal
 -- $1 run_id; its row is locked. See migration 0003.

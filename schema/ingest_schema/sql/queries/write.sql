@@ -126,7 +126,13 @@ ORDER BY b.run_id, b.key COLLATE "C"
 ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value;
 
 -- name: delete_tags
--- $1 run_id[], $2 key[]; their runs' rows are locked, so that the order among tags does not matter.
+-- $1 run_id[], $2 key[]; their runs' rows are locked, so that the order among tags does not matter. The tag of the parent is a
+-- column, too.
+WITH parents AS (
+    UPDATE runs AS r SET parent_run_id = NULL
+    FROM unnest($1::uuid[], $2::text[]) AS b (run_id, key)
+    WHERE r.run_id = b.run_id AND b.key = 'mlflow.parentRunId'
+)
 DELETE FROM tags AS t
 USING unnest($1::uuid[], $2::text[]) AS b (run_id, key)
 WHERE t.run_id = b.run_id AND t.key = b.key;
