@@ -98,9 +98,9 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
                 yield key, int(found.get("step", 0)), int(found["timestamp"]), float(found["value"])
 
     async def inputs(self, run: SourceRun) -> Inputs:
-        """What the run that `runs` gave last read and made."""
-        del run
-        read, made = self._run.get("inputs", {}), self._run.get("outputs", {})
+        """What a run read and made. MLflow's search of runs does not tell which models one read, so it is asked for alone."""
+        answer = await self._server.ask("GET", "runs/get", {"run_id": run.run_id})
+        read, made = answer["run"].get("inputs", {}), answer["run"].get("outputs", {})
         return Inputs(
             datasets=[_dataset(found) for found in read.get("dataset_inputs", [])],
             models=[found["model_id"] for found in read.get("model_inputs", [])],

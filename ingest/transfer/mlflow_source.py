@@ -153,7 +153,7 @@ class Source(Protocol):
         """All points of the run that `runs` gave last; those of a metric always in the same order."""
 
     async def inputs(self, run: SourceRun) -> Inputs:
-        """What the run that `runs` gave last read and made."""
+        """What a run read and made."""
 
     def models(self, experiment: SourceExperiment) -> AsyncIterator[SourceModel]:
         """All logged models of one, deleted ones too where the store tells of them."""

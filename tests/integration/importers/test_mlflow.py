@@ -230,7 +230,7 @@ def test_a_server(
     run_import: Import, database_url: str, with_mlflow: WithMlflow, mlflow_python: Path, tmp_path: Path
 ) -> None:
     """What the store of the server has, by REST, while it runs. Then MLflow's client asks both servers the same, and can't tell
-    which of them answers: experiments, runs, histories, searches, artifacts."""
+    which of them answers: experiments, runs, histories, searches, artifacts, data sets, logged models, the registry."""
     database = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with mlflow_server(mlflow_python, database, tmp_path) as url:
         told = json.loads(with_mlflow("write_mlflow.py", url, str(tmp_path)).splitlines()[-1])
@@ -239,7 +239,9 @@ def test_a_server(
         with serving(database_url, tmp_path, env=patient) as here:
             theirs, ours = map(json.loads, with_mlflow("show_store.py", url, here).splitlines()[-2:])
     assert ours == theirs
+    assert [len(files) for files in theirs["registry"]["best é"]["files"].values()] == [1, 1]
     vision = theirs["vision: ünï"]
+    assert len(vision["models"]) == 2 * bool(told["models"])
     assert len(vision["runs"]) == 3
     assert [len(found) for found in vision["searches"]] == [2, 1, 1, 1, 1, 1, 1], (
         "each search finds something"
