@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ingest.charts.parts import Bools, Indices, Int64s
+from ingest.charts.parts import Bools, Indices, Int64s, distinct
+from ingest_schema.limits import INT64_MAX
 
 __all__ = ["Borders", "even_borders"]
 
@@ -75,7 +76,7 @@ class Borders:
         moves = cuts & (nearest <= np.uint64(self.width // 2))
         target = np.where(to_right <= to_left, rightward, leftward)
         starts = np.concatenate((self.starts[:1], np.where(moves, target, borders)))
-        return Borders(np.unique(starts), self.high, self.width)
+        return Borders(distinct(np.sort(starts)), self.high, self.width)
 
 
 def even_borders(low: int, high: int, count: int) -> Borders:
@@ -88,7 +89,10 @@ def even_borders(low: int, high: int, count: int) -> Borders:
     if span < 1 or count < 1:
         raise ValueError(f"no {count} buckets over {low} … {high}")
     count = min(count, span)
-    starts = np.array([low + span * i // count for i in range(count)], dtype=np.int64)
+    if span <= INT64_MAX // count:
+        starts = low + span * np.arange(count, dtype=np.int64) // count
+    else:
+        starts = np.array([low + span * i // count for i in range(count)], dtype=np.int64)
     return Borders(starts, high, -(-span // count))
 
 

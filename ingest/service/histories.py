@@ -9,8 +9,9 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from ingest.charts.parts import distinct
 from ingest.service.database import Database
-from ingest.store.timeline import Columns, Place, distinct, read_all, read_at_steps, read_page, read_steps
+from ingest.store.timeline import Columns, Place, read_all, read_at_steps, read_page, read_steps
 
 __all__ = ["RunColumns", "all_points", "page_of_points", "points_of_runs", "thinned_points_of_runs"]
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ingest.charts.attempts import Writer, of_key, voices
 from ingest.charts.buckets import Borders, even_borders
-from ingest.charts.parts import Indices, Int64s, Parts, unite, with_ties
+from ingest.charts.parts import Indices, Int64s, Parts, distinct, unite, with_ties
 from ingest.store.chunks import Chunks, OpenedPoints, Span, TooManyChunks, Wanted, fetch_chunks
 from ingest.store.connections import open_reader_pool, snapshot
 from ingest.store.packs import BLOCK_POINTS, PACK_POINTS
@@ -245,7 +245,7 @@ class ChartReader:
         if len(to_split):
             blocks, block_owner = await chunks.take(to_split).blocks(self._connection)
             kept = np.ones(len(s), dtype=np.bool_)
-            kept[to_split[np.unique(block_owner)]] = False
+            kept[to_split[block_owner]] = False
             units = Parts.joined([s.take(kept), blocks])
             owner = np.concatenate((np.flatnonzero(kept), to_split[block_owner]))
             block = np.concatenate((block[kept], blocks.first_arrival % _PLACE // BLOCK_POINTS))
@@ -255,7 +255,9 @@ class ChartReader:
         opened_units = _Units(owner[crossing], block[crossing])
         buckets = _united(units.take(~crossing), borders, axis)
         with_times = axis == "time" or not _is_disjoint(units)
-        async for _, opened in self._slices(chunks, np.unique(opened_units.owner), with_times=with_times):
+        to_open = np.zeros(len(chunks), dtype=np.bool_)
+        to_open[opened_units.owner] = True
+        async for _, opened in self._slices(chunks, np.flatnonzero(to_open), with_times=with_times):
             inside = opened_units.contain(opened, len(chunks))
             points = opened.take(inside) if not inside.all() else opened
             found = await _in_thread(len(points), _united, points.as_parts(chunks), borders, axis)
@@ -267,7 +269,7 @@ class ChartReader:
     ) -> AsyncIterator[tuple[Indices, OpenedPoints]]:
         """The points of the chosen chunks, about SLICE_POINTS at a time; owners are indices into `chunks`."""
         slice_of = np.cumsum(chunks.summaries.n[chosen]) // SLICE_POINTS
-        for slice_number in np.unique(slice_of):
+        for slice_number in distinct(slice_of):
             mine = chosen[slice_of == slice_number]
             opened = await chunks.take(mine).points(self._connection, with_times=with_times)
             yield mine, replace(opened, owner=mine[opened.owner])

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ingest.charts.parts import distinct
 from ingest.store.points import Float64s, Int64s, PointTable
 
 __all__ = ["Summaries", "summarize"]
@@ -92,7 +93,7 @@ def _ends(table: PointTable, starts: Int64s, ends: Int64s) -> tuple[Int64s, Int6
         return starts, ends, ends
     first, last, latest = starts.copy(), ends.copy(), ends.copy()
     falls = np.flatnonzero(~rises)
-    unordered = np.unique(np.searchsorted(starts, falls, side="right") - 1)
+    unordered = distinct(np.searchsorted(starts, falls, side="right") - 1)
     counts = table.counts[unordered]
     group = np.repeat(np.arange(len(unordered)), counts)
     group_ends = np.cumsum(counts)

@@ -16,13 +16,14 @@ from uuid import UUID
 
 import numpy as np
 
+from ingest.charts.parts import distinct
 from ingest.store.history import packed_columns, plain_columns
 from ingest.store.pgcopy import decode_array
 from ingest.store.points import Float64s, Int64s
 from ingest_schema.limits import INT64_MAX, INT64_MIN
 from ingest_schema.sql import load_queries
 
-__all__ = ["Columns", "Place", "distinct", "read_all", "read_at_steps", "read_page", "read_steps"]
+__all__ = ["Columns", "Place", "read_all", "read_at_steps", "read_page", "read_steps"]
 
 _SQL: Final = load_queries("timeline")
 _PREFETCH: Final = 64
@@ -99,13 +100,6 @@ async def read_steps(connection: Any, run_id: UUID, key: str, low: int, high: in
     if not (steps[1:] > steps[:-1]).all():
         steps = distinct(np.sort(steps))
     return steps[(steps >= low) & (steps <= high)]
-
-
-def distinct(ordered: Int64s) -> Int64s:
-    """Each of the numbers once; they are in order. `np.unique` would hash, which takes seconds for a million."""
-    is_new = np.ones(len(ordered), np.bool_)
-    is_new[1:] = ordered[1:] != ordered[:-1]
-    return ordered[is_new]
 
 
 async def read_at_steps(connection: Any, run_id: UUID, key: str, steps: Int64s, *, limit: int) -> Columns:
