@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ingest.compaction.retention import apply_rules, preview_rules
+from ingest.compaction.upkeep import upkeep
 from ingest.store.commit import commit_batches
 from ingest.store.compaction import Compaction
 from ingest.store.connections import connect_writer
@@ -18,7 +19,7 @@ from ingest.store.outcomes import Stored
 from ingest_schema.events import Event
 from ingest_schema.ids import new_id
 from ingest_schema.wire import Batch
-from tests.conftest import run_ingest
+from tests.conftest import run_ingest, wait_until
 
 POINTS = 20_000
 RULE = {"delete_after_days": None, "thin_after_days": 30, "thin_to": 100, "keep_tag": "ingest.keep"}
@@ -166,6 +167,18 @@ async def test_thinning_keeps_every_extreme_and_says_that_it_was_there(services,
     chart = await (await web_client.get(f"/api/v1/runs/{run_id.hex}/series/loss?buckets=20")).json()
     assert max(value for value in chart["columns"]["max"] if value is not None) == 1e9
     assert len(await points_of(db, short)) == 500  # nothing to gain
+
+
+async def test_the_service_applies_the_rules_by_itself(services, web_client, writer, db, monkeypatch):
+    """Soon after its start, as it does once an hour."""
+    monkeypatch.setattr("ingest.compaction.upkeep.RETENTION_PAUSE", 0.0)
+    run_id = await make_run(writer, wild(np.random.default_rng(7), POINTS))
+    await age(db, 31)
+    await set_rule(web_client)
+    async with upkeep(services.database_url, compacts=False, lost_after=60.0):
+        thinned = "SELECT thinned_at IS NOT NULL FROM runs WHERE run_id = $1"
+        await wait_until(lambda: db.fetchval(thinned, run_id))
+    assert len(await points_of(db, run_id)) <= 8 * 100 + 8
 
 
 async def test_late_points_of_a_thinned_run_are_thinned_by_themselves(services, web_client, writer, db):

@@ -98,6 +98,13 @@ async def test_every_view_and_column_of_the_contract_is_explained(reader):
     assert [(row["view"], row["name"]) for row in rows if not (row["about"] and row["meaning"])] == []
 
 
+async def test_the_contract_tells_its_version(reader):
+    """And what each version added, so that a reader can ask for one."""
+    (version,) = await reader.fetchrow("SELECT version FROM sql_contract")
+    about = await reader.fetchval("SELECT col_description('sql_contract'::regclass, 1)")
+    assert about.startswith(f"{version}: ")
+
+
 async def test_summaries_agree_with_the_points(reader):
     rows = await reader.fetch(
         "SELECT s.*, m.n, m.mean, m.least FROM metric_summaries AS s JOIN (SELECT run_id, key, count(*) AS n, "

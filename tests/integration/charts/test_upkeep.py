@@ -67,6 +67,23 @@ async def test_an_ended_run_is_not_lost(store, run_id):
     assert await look(store) == ([], [])
 
 
+async def test_the_service_looks_for_silence_by_itself(store, run_id, monkeypatch):
+    monkeypatch.setattr("ingest.compaction.upkeep.PAUSE", 0.05)
+    await store.log(run_id, (1, 1, 1.0))
+    await silence(store, 100.0)
+    async with upkeep(store.url, compacts=False, lost_after=60.0):
+
+        async def is_lost():
+            return await status(store, run_id) == "LOST"
+
+        async def is_back():
+            return await status(store, run_id) == "RUNNING"
+
+        await until(is_lost)
+        await store.log(run_id, (2, 2, 1.0))
+        await until(is_back)
+
+
 async def test_the_service_compacts_in_the_background(store, run_id):
     await store.log(run_id, *[(i, i, 1.0) for i in range(3_000)])
     await store.end(run_id)

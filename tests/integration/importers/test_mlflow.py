@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.request
@@ -174,6 +175,28 @@ def test_a_file_store(run_import: Import, database_url: str, with_mlflow: WithMl
     told = json.loads(with_mlflow("write_mlflow.py", f"file:{store}", str(tmp_path)).splitlines()[-1])
 
     check_import(run_import, database_url, str(store), told, tmp_path)
+    for model_id in list(told["models"])[1:2]:
+        check_that_a_model_may_get_ready(run_import, database_url, store, model_id)
+
+
+def check_that_a_model_may_get_ready(run_import: Import, url: str, store: Path, model_id: str) -> None:
+    """A file, a tag and a status more than at the import before, as MLflow writes them."""
+    (folder,) = store.glob(f"*/models/{model_id}")
+    written = (folder / "meta.yaml").read_text()
+    ready = re.sub(r"(last_updated_timestamp: )\d+", r"\g<1>2000000000000", written)
+    (folder / "meta.yaml").write_text(ready.replace("status: 1", "status: 2"))
+    for path, content in (("artifacts/late.bin", "weights"), ("tags/late", "yes")):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(content)
+
+    grown, again = (run_import("mlflow", str(store)) for _ in range(2))
+
+    assert [(one["models"], one["artifacts"], one["same_models"]) for one in (grown, again)] == [
+        (1, 1, 2),
+        (0, 0, 3),
+    ]
+    statement = "SELECT status, updated_at_ms, tags ->> 'late' FROM logged_models WHERE model_id = $1"
+    assert query(url, statement, model_id) == [("READY", 2_000_000_000_000, "yes")]
 
 
 def test_a_sqlite_database(
@@ -285,6 +308,45 @@ def test_an_import_that_was_broken_off_goes_on(
         ("a", 250_001, 250_001, sum(range(250_000)) + 7),
         ("b", 200_000, 200_000, sum(range(200_000))),
     ]
+
+
+def test_with_an_experiment_come_the_versions_of_its_runs_and_what_is_here_stays(
+    run_import: Import, database_url: str, tmp_path: Path
+) -> None:
+    root, times = tmp_path / "mlruns", "creation_timestamp: 5\nlast_updated_timestamp: 6\n"
+    for number, run_id in ((1, "a" * 32), (2, "b" * 32)):
+        run, version = root / f"{number}" / run_id, root / "models" / "net" / f"version-{number}"
+        run.mkdir(parents=True)
+        version.mkdir(parents=True)
+        (run.parent / "meta.yaml").write_text(f"experiment_id: '{number}'\nname: e{number}\n")
+        (run / "meta.yaml").write_text(f"run_id: {run_id}\nstatus: 3\nstart_time: 5\nend_time: 9\n")
+        (version / "meta.yaml").write_text(
+            f"name: net\nversion: {number}\nsource: /gone/{number}/{run_id}/artifacts/m\nrun_id: {run_id}\ncurrent_stage: None\n{times}"
+        )
+    for name in ("net", "other"):
+        (root / "models" / name / "aliases").mkdir(parents=True)
+        (root / "models" / name / "meta.yaml").write_text(f"name: {name}\ndescription: theirs\n{times}")
+    (root / "models" / "net" / "aliases" / "best").write_text("2")
+    names = "SELECT name, description, last_version FROM registered_models ORDER BY name"
+    versions = "SELECT version, stage, storage_location FROM model_versions ORDER BY version"
+
+    first = run_import("mlflow", str(root), "--experiment", "e1")
+
+    assert (first["runs"], first["model_versions"], first["same_versions"]) == (1, 1, 0)
+    assert query(database_url, names) == [("net", "theirs", 1)]
+    ((number,),) = query(database_url, "SELECT experiment_id FROM experiments WHERE name = 'e1'")
+    here = f"mlflow-artifacts:/{number}/{'a' * 32}/artifacts/m"
+    assert query(database_url, versions) == [(1, "None", here)]
+    assert query(database_url, "SELECT * FROM model_aliases") == []
+
+    query(database_url, "UPDATE registered_models SET description = 'ours'")
+    query(database_url, "UPDATE model_versions SET stage = 'Production'")
+    rest = run_import("mlflow", str(root))
+
+    assert (rest["runs"], rest["model_versions"], rest["same_versions"]) == (1, 1, 1)
+    assert query(database_url, names) == [("net", "ours", 2), ("other", "theirs", 0)]
+    assert [row[:2] for row in query(database_url, versions)] == [(1, "Production"), (2, "None")]
+    assert query(database_url, "SELECT name, alias, version FROM model_aliases") == [("net", "best", 2)]
 
 
 def test_a_run_that_is_here_from_elsewhere_is_left_alone(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from ingest.store.commit import commit_batches
+from ingest.store.connections import connect_writer
 from ingest_schema.events import Event
 from ingest_schema.ids import new_id
 from ingest_schema.wire import Batch, encode_batch
@@ -144,6 +147,34 @@ async def test_compare_gives_what_differs_and_on_request_everything(
     assert [run["run_id"] for run in found["runs"]] == ids
     everything = await ask(web_client, "compare", run_ids=ids, all=True)
     assert everything["params"]["same"] == ["x", "x", "x"]
+
+
+async def test_two_hundred_runs_are_compared_in_one_call(web_client: Any, services: Any) -> None:
+    """As many as may be, with NaN among the latest values and one run that lacks a param."""
+    ids = [new_id() for _ in range(200)]
+    batches = [
+        Batch.of_points(
+            run_id,
+            new_id(),
+            1,
+            [("loss", 1, 1, math.nan if i == 7 else float(i))],
+            events=[
+                Event("run_start", 1, {"experiment": "e", "name": f"r{i}", "start_time_ms": 1}),
+                Event("params", 1, {"same": "x"} | ({"lr": str(i % 3)} if i else {})),
+            ],
+        )
+        for i, run_id in enumerate(ids)
+    ]
+    connection = await connect_writer(services.database_url)
+    await commit_batches(connection, batches)
+    await connection.close()
+
+    found = await ask(web_client, "compare", run_ids=[run_id.hex for run_id in ids])
+
+    assert [run["run_id"] for run in found["runs"]] == [run_id.hex for run_id in ids]
+    assert found["params"] == {"lr": [None, *(str(i % 3) for i in range(1, 200))]}
+    expected = [float(i) for i in range(200)]
+    assert found["metrics"]["loss"]["last"] == [*expected[:7], "NaN", *expected[8:]]
 
 
 async def test_compare_says_which_run_is_not_there(web_client: Any, three: list[UUID]) -> None:
