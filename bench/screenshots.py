@@ -1,4 +1,4 @@
-"""Pictures of every page of the dashboard, light and dark, wide and narrow: `make screenshots`.
+"""Pictures of every page of the dashboard and of what stands where data is not, light and dark, wide and narrow: `make screenshots`.
 
 Starts a service of its own on the bundled PostgreSQL, logs some runs through the real client, and looks at them in Debian's
 Chromium. Everything goes to docs/screenshots/, of which only what the README shows is kept in the repository.
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ TO = Path(__file__).parents[1] / "docs" / "screenshots"
 WIDTHS = {"wide": (1360, 860), "narrow": (390, 800)}
 NAMES = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath")
 NOTE = "## Baseline\n\nThe **first** run past 90 %.\n\n| phase | epochs |\n|---|---|\n| warm-up | 5 |\n| cosine | 85 |\n"
+WRONG = "SELECT nam\nFROM runs"
+LOGGED_OUT = {"needs_token": True, "role": None, "name": None}
 QUERY = "SELECT m.step, m.value, r.name\nFROM metrics AS m\nJOIN runs AS r USING (run_id)\nWHERE m.key = 'val/loss'\nORDER BY m.step"
 
 
@@ -100,7 +103,16 @@ def pages(ids: list[str]) -> dict[str, str]:
     run, all_runs = f"/runs/{ids[0]}", "&".join(f"run={one}" for one in ids)
     return {
         "experiments": "/experiments",
-        "runs": "/runs",
+        "runs": "/experiments/1",
+        "runs-table": "/experiments/1?show=table",
+        "runs-groups": "/experiments/1?group=params.optimizer",
+        "runs-chart": "/experiments/1?full=train/loss&logx=1",
+        "no-run-fits": "/runs?filter=name='nobody'&show=table",
+        "bad-filter": "/runs?filter=metrics.loss <> <&show=table",
+        "no-runs": "/experiments/0",
+        "no-such-run": f"/runs/{'0' * 32}",
+        "no-comparison": "/compare",
+        "login": "/login",
         "run": run,
         **{
             f"run-{tab}": f"{run}?tab={tab}"
@@ -110,10 +122,25 @@ def pages(ids: list[str]) -> dict[str, str]:
         "run-table": f"{run}?tab=artifacts&file=table.csv",
         **{f"compare-{tab}": f"/compare?{all_runs}&tab={tab}" for tab in ("differences", "plots", "curves")},
         "sql": "/sql?run=1",
+        "sql-error": f"/sql?run=1&sql={quote(WRONG)}",
         "sql-plot": f"/sql?run=1&show=plot&by=name&sql={quote(QUERY)}",
         "operations": "/operations",
         "models": "/models",
+        "model": "/models/resnet",
     }
+
+
+def register_model(url: str, run_id: str) -> None:
+    """A model with a version, by MLflow's REST."""
+    named = {"name": "resnet", "description": "Classifies **CIFAR-10**."}
+    version = {"name": "resnet", "source": f"runs:/{run_id}/model", "run_id": run_id}
+    for path, body in (("registered-models", named), ("model-versions", version)):
+        request = urllib.request.Request(
+            f"{url}/api/2.0/mlflow/{path}/create",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=10).close()
 
 
 def take(url: str, ids: list[str]) -> None:
@@ -127,9 +154,17 @@ def take(url: str, ids: list[str]) -> None:
                 context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=theme)
                 page = context.new_page()
                 for name, path in pages(ids).items():
+                    if name == "login":  # this service asks nobody
+                        page.route("**/session", lambda route: route.fulfill(json=LOGGED_OUT))
                     page.goto(url + path)
-                    page.wait_for_timeout(9_000 if name == "operations" else 1_500)
+                    page.wait_for_timeout(9_000 if name == "operations" else 1_000)
                     page.screenshot(path=TO / f"{name}-{theme}-{width}.png")
+                    page.unroute_all()
+                page.goto(f"{url}/experiments/1")
+                page.wait_for_timeout(1_500)
+                context.set_offline(True)
+                page.wait_for_timeout(6_000)
+                page.screenshot(path=TO / f"offline-{theme}-{width}.png")
                 context.close()
         browser.close()
 
@@ -149,7 +184,9 @@ def main() -> None:
             text=True,
             timeout=300,
         )
-        take(url, json.loads(told.stdout.splitlines()[-1]))
+        ids = json.loads(told.stdout.splitlines()[-1])
+        register_model(url, ids[0])
+        take(url, ids)
     print(f"{len(list(TO.glob('*.png')))} pictures in {TO}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import serious_findings
 from tests.conftest import migrated_database, run_ingest, serving
 
 Tokens = dict[str, str]
@@ -67,6 +68,16 @@ def test_whoever_has_no_session_logs_in_and_comes_back_to_where_they_were(
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     page.goto(f"{url}/runs/{run_id}")
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    page.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_login_has_no_serious_barriers(chromium: Browser, guarded: Any, theme: Any) -> None:
+    page = chromium.new_context(color_scheme=theme, viewport={"width": 390, "height": 844}).new_page()
+    page.goto(f"{guarded[0]}/login")
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    assert serious_findings(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.context.close()
 
 

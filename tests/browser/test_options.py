@@ -96,6 +96,12 @@ def test_columns_are_resized_moved_and_kept_in_sight(open_page: OpenPage, experi
     expect(page).to_have_url(re.compile("width="))
     heads.nth(3).drag_to(heads.nth(2))
     expect(heads).to_have_text(["", "Name", "depth", "lr", "model"])
+    page.keyboard.press("h")
+    heads.nth(2).get_by_role("button").focus()
+    page.keyboard.press("Alt+ArrowRight")
+    expect(heads).to_have_text(["", "Name", "lr", "depth", "model"])
+    page.keyboard.press("Alt+ArrowLeft")  # the focus went along
+    expect(heads).to_have_text(["", "Name", "depth", "lr", "model"])
     page.get_by_role("button", name="Columns").click()
     page.get_by_label("Columns that stay in sight").select_option("2")
     expect(page.locator(".head.pinned")).to_have_count(3)  # with the boxes to select by

@@ -6,11 +6,14 @@ import base64
 import json
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
+
+from tests.browser.test_copy import check_copies
 
 OpenPage = Callable[..., Page]
 PIXEL = base64.b64decode(
@@ -63,6 +66,10 @@ def test_a_model_is_registered_named_and_staged(open_page: OpenPage, dashboard: 
 
     overview = open_page("/models")
     expect(overview.get_by_role("row").filter(has_text="digits")).to_contain_text("v1 Production")
+
+
+def test_models_are_copied_as_code(open_page: OpenPage, dashboard: str, run_id: str, tmp_path: Path) -> None:
+    check_copies(open_page, dashboard, f"/runs/{run_id}?tab=models", "classifier", "classifier", tmp_path)
 
 
 def test_pictures_that_mlflow_logged_are_stepped_through(

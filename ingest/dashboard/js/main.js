@@ -27,7 +27,7 @@ function TopBar() {
       <span class="spacer"></span>
       ${isOnline ? null : html`<span class="pill offline" role="status"><${Icon} name="offline" />Offline, trying again</span>`}
       <${ThemeButton} />
-      <button class="icon-button" title="Keys (?)" aria-label="Show the keys" onClick=${() => dispatchEvent(new CustomEvent("show-keys"))}><${Icon} name="keyboard" /></button>
+      <button class="icon-button show-keys" title="Keys (?)" aria-label="Show the keys" onClick=${() => dispatchEvent(new CustomEvent("show-keys"))}><${Icon} name="keyboard" /></button>
     </header>`;
 }
 

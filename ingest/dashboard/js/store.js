@@ -45,29 +45,3 @@ export function useStore(store) {
   }, [store]);
   return value;
 }
-
-/**
- * What this browser remembers between visits, if it may. Never what a link should share: that belongs into the URL.
- *
- * @template T
- * @param {string} name
- * @param {T} fallback
- * @returns {T}
- */
-export function remembered(name, fallback) {
-  try {
-    const text = localStorage.getItem(`ingest.${name}`);
-    return text === null ? fallback : JSON.parse(text);
-  } catch {
-    return fallback;
-  }
-}
-
-/** @param {string} name @param {unknown} value */
-export function remember(name, value) {
-  try {
-    localStorage.setItem(`ingest.${name}`, JSON.stringify(value));
-  } catch {
-    // storage is full or switched off: the choice lasts as long as the page
-  }
-}

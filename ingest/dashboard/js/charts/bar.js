@@ -15,7 +15,7 @@ export function ChartBar({ view, change, searchRef, keys, count, problem, hasRan
   return html`
     <div class="chart-bar">
       <label class="search"><${Icon} name="search" /><span class="sr-only">Search metrics</span>
-        <input type="search" ref=${searchRef} placeholder="Search metrics: piece, glob*, /regex/" value=${view.find} aria-invalid=${Boolean(problem)} title=${problem} onInput=${(/** @type {Event} */ event) => change({ find: value(event) }, { replace: true })} />
+        <input type="search" ref=${searchRef} placeholder="Search metrics, /regex/" value=${view.find} aria-invalid=${Boolean(problem)} title=${problem ?? "A piece of the key, a glob such as train/*loss, or a /regular expression/"} onInput=${(/** @type {Event} */ event) => change({ find: value(event) }, { replace: true })} />
         <span class="count" aria-live="polite">${problem ? "no regex" : formatCount(count)}</span>
       </label>
       <label class="inline">x

@@ -7,7 +7,7 @@ import { useWidth } from "../components/width.js";
 import { formatCount, formatShort } from "../format.js";
 import { dragStart, dropped, placeItems } from "./arrange.js";
 import { fetchAggregate, fetchLines, hurry } from "./data.js";
-import { saveCsv, savePng, saveSvg } from "./export.js";
+import { saveColumns, savePng, saveSvg } from "./export.js";
 import { createPlot, kindOf } from "./plot.js";
 import { clippedRange, curveOf } from "./series.js";
 import { askForTip, showTip } from "./tip.js";
@@ -53,7 +53,7 @@ export function Chart({ metric, runs, groups, view, change, height, versions, is
     { label: "Download" },
     { label: "PNG", icon: /** @type {const} */ ("download"), run: () => plot.current && savePng(plot.current.plot.ctx.canvas, metric, drawn) },
     { label: "SVG", icon: /** @type {const} */ ("download"), run: () => plot.current && saveSvg(plot.current.plot, metric, drawn) },
-    { label: "CSV", icon: /** @type {const} */ ("download"), run: () => saveCsv(metric, drawn) },
+    { label: "CSV", icon: /** @type {const} */ ("download"), run: () => saveColumns(metric, drawn) },
   ];
   return html`
     <figure class="chart" data-metric=${metric} aria-label=${`Chart of ${metric}`} onDragOver=${(/** @type {DragEvent} */ event) => event.preventDefault()}
@@ -68,7 +68,7 @@ export function Chart({ metric, runs, groups, view, change, height, versions, is
       <div class="plot-box">
         <div class="plot" ref=${place} style=${{ height: `${height}px` }} tabindex="0" role="group" aria-label=${`Curves of ${metric}; arrow keys move the cursor, plus and minus zoom`}
           onKeyDown=${(/** @type {KeyboardEvent} */ event) => plot.current && onPlotKey(event, plot.current.plot, plot.current.zoom)}></div>
-        ${error ? html`<div class="chart-note error" role="alert">${error instanceof Error ? error.message : String(error)}</div>` : lines && !drawn.length ? html`<div class="chart-note">None of the shown runs has this metric.</div>` : null}
+        ${error ? html`<div class="chart-note error" role="alert">${error instanceof Error ? error.message : String(error)}</div>` : lines && !drawn.length && !isLoading ? html`<div class="chart-note">None of the shown runs has this metric.</div>` : null}
         <div class="chart-tip" ref=${tip} hidden></div>
       </div>
       <${Told} drawn=${drawn} />
@@ -101,7 +101,7 @@ function usePlot({ metric, place, tip, lines, drawn, view, change, width, height
   useLayoutEffect(() => {
     if (!place.current || !width || !lines) return;
     if (!isLoading) isTurnedTo.current = false;
-    else if (plot.current && !isTurnedTo.current) return; // drawn once, when the answer is there
+    else if (!isTurnedTo.current) return; // drawn once, when the answer is there
     const onTurn = () => { isTurnedTo.current = true; hurry(metric); };
     const options = plotOptions(view, change, drawn, tip, onTurn);
     const kind = kindOf(drawn, options);

@@ -1,14 +1,6 @@
 /** What a chart shows, as a file: PNG of its canvas, SVG drawn from its curves, CSV of its columns. */
+import { save, saveCsv } from "../components/save.js";
 import { formatShort, formatValue } from "../format.js";
-
-/** @param {Blob} blob @param {string} name */
-export function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name.replace(/[^\w.-]+/g, "_");
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
 
 /** @typedef {import("./plot.js").Drawn} Drawn */
 
@@ -83,13 +75,12 @@ export function saveSvg(plot, title, drawn) {
 }
 
 /** The columns as they came, one row for each bucket or point. @param {string} title @param {Drawn[]} drawn */
-export function saveCsv(title, drawn) {
+export function saveColumns(title, drawn) {
   const names = [...new Set(drawn.flatMap(({ curve }) => Object.keys(curve.line.columns)))];
-  const quoted = (/** @type {string} */ text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const rows = [["run", "id", ...names].join(",")];
+  /** @type {any[][]} */ const rows = [["run", "id", ...names]];
   for (const { label, curve: { line } } of drawn) {
     const size = Object.values(line.columns)[0]?.length ?? 0;
-    for (let i = 0; i < size; i++) rows.push([quoted(label), quoted(line.id), ...names.map((name) => line.columns[name]?.[i] ?? "")].join(","));
+    for (let i = 0; i < size; i++) rows.push([label, line.id, ...names.map((name) => line.columns[name]?.[i])]);
   }
-  save(new Blob([rows.join("\n") + "\n"], { type: "text/csv" }), `${title}.csv`);
+  saveCsv(`${title}.csv`, rows);
 }

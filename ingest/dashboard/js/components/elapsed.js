@@ -1,6 +1,6 @@
-/** How long something has run: a stop-watch while it does. */
+/** How a run stands: its status, and how long it has run, by a stop-watch while it does. */
 import { html, useEffect, useState } from "../lib.js";
-import { formatDuration } from "../format.js";
+import { formatAgo, formatDuration } from "../format.js";
 
 /** @param {{start: number, end: number | null | undefined, isRunning: boolean}} props */
 export function Elapsed({ start, end, isRunning }) {
@@ -15,5 +15,9 @@ export function Elapsed({ start, end, isRunning }) {
   return html`<span class="elapsed">${formatDuration(isRunning ? Math.max(0, Math.floor(ms / 1000) * 1000) : ms)}</span>`;
 }
 
-/** @param {{status: string}} props */
-export const Status = ({ status }) => html`<span class=${`status ${status.toLowerCase()}`} title=${status === "LOST" ? "No heartbeat: the process was killed or its machine is gone. Data that arrives revives it." : undefined}>${status.charAt(0) + status.slice(1).toLowerCase()}</span>`;
+/** @param {{status: string, heard?: number}} props heard: when a lost run last gave a sign of life, to be told */
+export function Status({ status, heard }) {
+  const title = status === "LOST" ? "No heartbeat: the process was killed or its machine is gone. Data that arrives revives it." : undefined;
+  const name = status.charAt(0) + status.slice(1).toLowerCase();
+  return html`<span class=${`status ${status.toLowerCase()}`} title=${title}>${status === "LOST" && heard ? `${name}, last heard ${formatAgo(heard)}` : name}</span>`;
+}

@@ -16,7 +16,6 @@ const PATHS = {
   filter: "M2 3.5h12L9.5 9v4l-3-1.5V9z",
   group: "M2.5 3.5h11M5 8h8.5M5 12.5h8.5M2.5 3.5V12.5",
   expand: "M9.5 2.5h4v4M6.5 13.5h-4v-4M13.5 2.5 9 7M2.5 13.5 7 9",
-  shrink: "M13 7H9V3M3 9h4v4M9 7l4.5-4.5M7 9l-4.5 4.5",
   download: "M8 2.5v8m-3.5-3L8 11l3.5-3.5M2.5 13.5h11",
   settings: "M2 5h7m3 0h2M2 11h2m3 0h7M10.5 3.3v3.4M5.5 9.3v3.4",
   sun: "M8 10.8a2.8 2.8 0 1 0 0-5.6 2.8 2.8 0 0 0 0 5.6M8 1.5v1.3m0 10.4v1.3M1.5 8h1.3m10.4 0h1.3M3.4 3.4l.9.9m7.4 7.4.9.9m0-9.2-.9.9m-7.4 7.4-.9.9",
@@ -36,11 +35,9 @@ const PATHS = {
   play: "M5 3.5v9l7-4.5z",
   refresh: "M13 8a5 5 0 1 1-1.6-3.7l2.1 1.9M13.5 2.7v3.5H10",
   chart: "M2.5 2.5v11h11M5 10l2.5-3 2 1.5L13 4.5",
-  drag: "M6 4h.01M10 4h.01M6 8h.01M10 8h.01M6 12h.01M10 12h.01",
   zoomout: "M7 11.5a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9M10.5 10.5 14 14M5 7h4",
   folder: "M2 4h4.5L8 5.5h6v7.5H2z",
   file: "M4 2.5h5l3 3v8H4zM9 2.5v3h3",
-  external: "M7 3.5H3v9.5h9.5V9M9.5 2.5h4v4M13.5 2.5 7.5 8.5",
 };
 
 /** @typedef {keyof typeof PATHS} IconName */

@@ -35,5 +35,5 @@ export function ErrorState({ error, title, hint, retry }) {
 
 /** @param {{what: string}} props */
 export function NotFoundState({ what }) {
-  return html`<${EmptyState} title=${`There is no such ${what}`}><p><a href="/experiments">To the experiments</a></p></${EmptyState}>`;
+  return html`<${EmptyState} title=${`There is no such ${what}`} icon="search"><p class="muted">It was deleted for good, or the link is not whole.</p><p><a href="/experiments">To the experiments</a></p></${EmptyState}>`;
 }

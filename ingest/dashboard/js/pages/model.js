@@ -1,7 +1,7 @@
 /** One registered model: description, versions with their stages and aliases, how to load each. */
 import { html } from "../lib.js";
 import { ApiError, get, mayWrite, patch, post, request } from "../api.js";
-import { Code } from "../components/code.js";
+import { Code, CopyAs, sqlText } from "../components/code.js";
 import { confirmed, prompted } from "../components/dialog.js";
 import { Icon } from "../components/icons.js";
 import { Markdown } from "../components/markdown.js";
@@ -47,7 +47,8 @@ export default function Model({ model: name }) {
         ${mayWrite() ? html`<button class="quiet" onClick=${describe}><${Icon} name="edit" />${model.description ? "Edit the description" : "Describe it"}</button>` : null}</div>
       <div class="stack">
         ${model.description ? html`<section class="card"><div class="card-body"><${Markdown} text=${model.description} /></div></section>` : null}
-        <section class="card"><header><h2>Versions</h2><span class="count">${versions.length}</span></header>
+        <section class="card"><header><h2>Versions</h2><span class="count">${versions.length}</span><span class="spacer"></span>
+            <${CopyAs} sql=${`SELECT version, stage, source, run_id, description\nFROM model_versions\nWHERE name = ${sqlText(name)}\nORDER BY version DESC`} /></header>
           <div class="scroll-x" tabindex="0" role="region" aria-label="Versions">
             <table class="plain"><thead><tr><th class="number">Version</th><th>Aliases</th><th>Stage</th><th>Run</th><th>Made</th><th>Description</th><th></th></tr></thead>
               <tbody>${versions.map((/** @type {any} */ one) => html`<${Version} key=${one.version} name=${name} version=${one} act=${act} isShown=${one === shown} show=${() => change({ version: one.version })} />`)}</tbody></table>
@@ -86,7 +87,7 @@ function Version({ name, version: one, act, isShown, show }) {
       <td>${(one.aliases ?? []).map((/** @type {string} */ alias) => html`<span class="pill">@${alias}${mayWrite() ? html`<button class="icon-button tiny" aria-label=${`Take @${alias} away`} onClick=${() => act(request("DELETE", `${API}/registered-models/alias`, { name, alias }, {}), `@${alias} taken away`)}><${Icon} name="close" size=${10} /></button>` : null}</span> `)}</td>
       <td>${one.current_stage === "None" ? "" : html`<span class="pill">${one.current_stage}</span>`}</td>
       <td>${one.run_id ? html`<a href=${`/runs/${one.run_id}`}><code>${one.run_id.slice(0, 8)}</code></a>` : ""}</td>
-      <td>${formatAgo(Number(one.creation_timestamp))}</td><td class="muted">${one.description ?? ""}</td>
+      <td class="when">${formatAgo(Number(one.creation_timestamp))}</td><td class="muted">${one.description ?? ""}</td>
       <td>${mayWrite() ? html`<${Menu} label="" title=${`More of version ${version}`} icon="more" items=${items} align="right" className="icon-button" />` : null}</td>
     </tr>`;
 }

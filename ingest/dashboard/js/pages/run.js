@@ -1,13 +1,14 @@
 /** One run: what it is, and a tab for each side of it. The header stays; tabs load what they show when they are opened. */
-import { html, useEffect, useMemo, useState } from "../lib.js";
+import { html, useEffect, useState } from "../lib.js";
 import { ApiError, get, mayWrite, patch, session } from "../api.js";
 import { confirmed, prompted } from "../components/dialog.js";
+import { Elapsed, Status } from "../components/elapsed.js";
 import { Icon } from "../components/icons.js";
 import { useKeys } from "../components/keys.js";
 import { Menu } from "../components/menu.js";
 import { ErrorState, LoadingState, NotFoundState } from "../components/states.js";
 import { copyText, toast, toastError } from "../components/toast.js";
-import { formatAgo, formatDuration, formatTime } from "../format.js";
+import { formatAgo, formatTime } from "../format.js";
 import { useLoad } from "../load.js";
 import { Artifacts } from "../run/artifacts.js";
 import { Charts, SystemCharts } from "../run/charts.js";
@@ -65,6 +66,7 @@ export default function Run({ runId }) {
 /** @param {{run: any, reload: () => void}} props */
 function Head({ run, reload }) {
   const isDeleted = run.lifecycle === "deleted";
+  const end = run.end_time_ms ?? (run.status === "RUNNING" ? null : Date.parse(run.heartbeat_at));
   /** @param {object} changes @param {string} done */
   const edit = (changes, done) => patch(`/api/v1/runs/${run.run_id}`, changes).then(() => (toast(done), reload()), toastError);
   const rename = async () => {
@@ -92,27 +94,10 @@ function Head({ run, reload }) {
   return html`
     <div class="page-head run-head">
       <div class="crumbs"><a href=${`/experiments/${run.experiment_id}`}>${run.experiment}</a><${Icon} name="right" size=${12} /><h1 class="truncate">${run.name}</h1></div>
-      <${Status} run=${run} />
+      <${Status} status=${run.status} heard=${Date.parse(run.heartbeat_at)} />
       ${isDeleted ? html`<span class="pill bad">deleted</span>` : null}
       <span class="spacer"></span>
-      <${Elapsed} run=${run} />
+      <span class="muted" title=${`started ${formatTime(run.start_time_ms)}`}><${Elapsed} start=${run.start_time_ms} end=${end} isRunning=${run.status === "RUNNING"} /> · ${formatAgo(run.start_time_ms)}</span>
       <${Menu} label="" title="More of this run" icon="more" items=${items} align="right" className="icon-button" />
     </div>`;
-}
-
-/** @param {{run: any}} props */
-export const Status = ({ run }) => html`<span class=${`status ${run.status.toLowerCase()}`} title=${run.status === "LOST" ? "Nothing was heard of its writers for a while; late data revives it." : undefined}>${run.status === "LOST" ? `Lost, last heard ${formatAgo(Date.parse(run.heartbeat_at))}` : run.status.charAt(0) + run.status.slice(1).toLowerCase()}</span>`;
-
-/** Counts on while the run does. @param {{run: any}} props */
-function Elapsed({ run }) {
-  const [now, setNow] = useState(Date.now());
-  const isRunning = run.status === "RUNNING";
-  useEffect(() => {
-    if (!isRunning) return;
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
-  }, [isRunning]);
-  const end = run.end_time_ms ?? (isRunning ? now : Date.parse(run.heartbeat_at));
-  const told = useMemo(() => `started ${formatTime(run.start_time_ms)}`, [run.start_time_ms]);
-  return html`<span class="muted" title=${told}>${formatDuration(Math.max(0, end - run.start_time_ms))} · ${formatAgo(run.start_time_ms)}</span>`;
 }

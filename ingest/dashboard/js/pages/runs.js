@@ -47,8 +47,6 @@ export default function Runs({ experimentId }) {
   const chartGroups = useMemo(() => groups && groupsShown(groups, shown), [groups, shown]);
   const live = useMemo(() => shown.filter((run) => run.status === "RUNNING" || run.status === "LOST").map((run) => run.run_id), [shown]);
 
-  /** @param {string} id */
-  const toggle = (id) => change({ sel: view.sel.includes(id) ? view.sel.filter((one) => one !== id) : [...view.sel, id] }, { replace: true });
   const onNews = useCallback((/** @type {import("../stream.js").RunNews[]} */ news) => {
     const byId = new Map(news.map((one) => [one.run_id, one]));
     found.edit((runs) => runs.map((run) => { const one = byId.get(run.run_id); return one && (one.status !== run.status || one.end_time_ms !== run.end_time_ms) ? { ...run, status: one.status, end_time_ms: one.end_time_ms } : run; }));
@@ -61,6 +59,7 @@ export default function Runs({ experimentId }) {
     { keys: "c", does: "Compare the selected runs", run: () => view.sel.length > 1 && compare(view.sel) },
     { keys: "j", does: "Next row (also ↓); k or ↑ for the one before", run: () => focusTable() },
     { keys: "x", does: "Select the row (also space)", run: () => focusTable() },
+    { keys: "h", does: "To the heads of the columns: Alt with ← or → moves one", run: () => focusHead() },
   ]);
   if (startError) return html`<${ErrorState} error=${startError} />`;
   const isEmpty = !found.isLoading && !found.error && !found.count && !view.filter && view.life === "active";
@@ -76,25 +75,33 @@ export default function Runs({ experimentId }) {
       </div>
       ${isEmpty ? html`<${FirstRun} experiment=${experiment?.name} />` : html`
         <div class="runs-split">
-          <section class="runs-list card" aria-label="Runs">
-            <${FilterInput} value=${view.filter} keys=${keys ?? NO_KEYS} error=${found.error} inputRef=${filterRef} onChange=${(/** @type {string} */ filter, /** @type {{replace: boolean}} */ how) => change({ filter }, how)} count=${found.isStale ? "" : formatCount(found.count)} />
-            <div class="runs-tools">
-              <${ColumnChooser} fields=${fields ?? []} keys=${keys ?? NO_KEYS} pinned=${Number(view.pin) || 0} onChange=${(/** @type {string[]} */ col) => change({ col })} onPin=${(/** @type {number} */ n) => change({ pin: String(n) })} />
-              <${GroupChooser} group=${view.group} keys=${keys ?? NO_KEYS} onChange=${(/** @type {string[]} */ group) => change({ group })} />
-              <select aria-label="Which runs" value=${view.life} onChange=${(/** @type {any} */ event) => change({ life: event.currentTarget.value, sel: [] })}>
-                <option value="active" selected=${view.life === "active"}>Active</option><option value="deleted" selected=${view.life === "deleted"}>Deleted</option><option value="all" selected=${view.life === "all"}>All</option>
-              </select>
-              <${CopyAs} ...${codeOf(view, experiments, view.sel.length ? view.sel : found.runs.map((run) => run.run_id))} />
-              <span class="spacer"></span>
-              ${view.sel.length ? html`<${Selection} view=${view} change=${change} compare=${compare} reload=${found.reload} />` : html`<span class="count">${found.isLoading ? "…" : `${formatCount(found.count)} run${found.count === 1 ? "" : "s"}`}</span>`}
-            </div>
-            <${RunTable} rows=${rows} fields=${fields ?? ["name"]} view=${view} change=${change} colours=${colours} toggle=${toggle} loadMore=${found.loadMore} reload=${found.reload} closed=${closed} setClosed=${setClosed} />
-            ${found.error && !isFilterError(found.error) ? html`<${ErrorState} error=${found.error} retry=${found.reload} />` : null}
-            ${!found.isLoading && !found.error && !rows.length ? html`<${EmptyState} title="No run fits" icon="search"><p class="muted">${view.life === "deleted" ? "Nothing is deleted." : "Change the filter, or look among the deleted ones."}</p></${EmptyState}>` : null}
-          </section>
-          ${view.show === "table" ? null : html`<${ChartGrid} runs=${chartRuns} groups=${chartGroups ?? undefined} live=${live} view=${view} change=${change} onNews=${onNews} />`}
+          <${RunList} view=${view} change=${change} found=${found} rows=${rows} keys=${keys ?? NO_KEYS} fields=${fields} colours=${colours} experiments=${experiments} filterRef=${filterRef} closed=${closed} setClosed=${setClosed} compare=${compare} />
+          ${view.show === "table" || (!shown.length && (found.isLoading || found.error)) ? null : html`<${ChartGrid} runs=${chartRuns} groups=${chartGroups ?? undefined} live=${live} view=${view} change=${change} onNews=${onNews} />`}
         </div>`}
     </div>`;
+}
+
+/** The table with what stands above it: filter, columns, groups, what can be done with the selected. @param {any} props */
+function RunList({ view, change, found, rows, keys, fields, colours, experiments, filterRef, closed, setClosed, compare }) {
+  /** @param {string} id */
+  const toggle = (id) => change({ sel: view.sel.includes(id) ? view.sel.filter((/** @type {string} */ one) => one !== id) : [...view.sel, id] }, { replace: true });
+  return html`
+    <section class="runs-list card" aria-label="Runs">
+      <${FilterInput} value=${view.filter} keys=${keys} error=${found.error} inputRef=${filterRef} onChange=${(/** @type {string} */ filter, /** @type {{replace: boolean}} */ how) => change({ filter }, how)} count=${found.isStale ? "" : formatCount(found.count)} />
+      <div class="runs-tools">
+        <${ColumnChooser} fields=${fields ?? []} keys=${keys} pinned=${Number(view.pin) || 0} onChange=${(/** @type {string[]} */ col) => change({ col })} onPin=${(/** @type {number} */ n) => change({ pin: String(n) })} />
+        <${GroupChooser} group=${view.group} keys=${keys} onChange=${(/** @type {string[]} */ group) => change({ group })} />
+        <select aria-label="Which runs" value=${view.life} onChange=${(/** @type {any} */ event) => change({ life: event.currentTarget.value, sel: [] })}>
+          <option value="active" selected=${view.life === "active"}>Active</option><option value="deleted" selected=${view.life === "deleted"}>Deleted</option><option value="all" selected=${view.life === "all"}>All</option>
+        </select>
+        <${CopyAs} ...${codeOf(view, experiments, view.sel.length ? view.sel : found.runs.map((/** @type {import("../runs/fields.js").Run} */ run) => run.run_id))} />
+        <span class="spacer"></span>
+        ${view.sel.length ? html`<${Selection} view=${view} change=${change} compare=${compare} reload=${found.reload} />` : html`<span class="count">${found.isLoading ? "…" : found.error ? "" : `${formatCount(found.count)} run${found.count === 1 ? "" : "s"}`}</span>`}
+      </div>
+      <${RunTable} rows=${rows} fields=${fields ?? ["name"]} view=${view} change=${change} colours=${colours} toggle=${toggle} loadMore=${found.loadMore} reload=${found.reload} closed=${closed} setClosed=${setClosed} />
+      ${found.error && !isFilterError(found.error) ? html`<${ErrorState} error=${found.error} retry=${found.reload} />` : null}
+      ${!found.isLoading && !found.error && !rows.length ? html`<${EmptyState} title="No run fits" icon="search"><p class="muted">${view.life === "deleted" ? "Nothing is deleted." : "Change the filter, or look among the deleted ones."}</p></${EmptyState}>` : null}
+    </section>`;
 }
 
 /** How to get these runs: by the same search, or by their ids. @param {import("../runs/view.js").RunsView} view @param {number[] | undefined} experiments @param {string[]} ids */
@@ -113,6 +120,7 @@ function codeOf(view, experiments, ids) {
 
 /** @param {unknown} error */
 const isFilterError = (error) => error instanceof Error && "code" in error && error.code === "bad_filter";
+const focusHead = () => /** @type {HTMLElement | null} */ (document.querySelector(".table-head .head-button"))?.focus();
 const focusTable = () => /** @type {HTMLElement | null} */ (document.querySelector(".table-row[tabindex='0']"))?.focus();
 
 /** What there is to choose from. @param {number[] | undefined} experiments */
@@ -187,7 +195,7 @@ function RunTable({ rows, fields, view, change, colours, toggle, loadMore, reloa
   const columns = useMemo(() => {
     const select = {
       id: " select", label: "Select", width: 34, isFixed: true,
-      head: html`<input type="checkbox" aria-label="Select all that are loaded, up to 200" checked=${view.sel.length > 0} onChange=${() => change({ sel: view.sel.length ? [] : all })} />`,
+      head: html`<input type="checkbox" aria-label="Select all that are loaded, up to 200" checked=${view.sel.length > 0} disabled=${!all.length} onChange=${() => change({ sel: view.sel.length ? [] : all })} />`,
       cell: (/** @type {import("../runs/columns.js").Row} */ row) => row.run ? html`<input type="checkbox" tabindex="-1" aria-label=${`Select ${row.run.name}`} checked=${view.sel.includes(row.run.run_id)} onChange=${() => toggle(row.run?.run_id)} />` : null,
     };
     const nameCell = (/** @type {import("../runs/columns.js").Row} */ row) => html`<${NameCell} row=${row} colour=${row.run && colours.get(row.run.run_id)} open=${open} view=${view} change=${change} reload=${reload} />`;

@@ -43,13 +43,16 @@ export function Artifacts({ run, isOver }) {
     </div>`;
 }
 
+/** As people count, step 50 before step 100, once all entries are there. @param {import("./files.js").File[]} files @param {boolean} isWhole */
+const inOrder = (files, isWhole) => (isWhole ? files.sort((a, b) => a.path.localeCompare(b.path, "en", { numeric: true })) : files);
+
 /** Entries of one directory, with those of open ones below. @param {{run: any, files: import("./files.js").File[], next: string | null, path: string, chosen: string, choose: (path: string) => void, level: number}} props */
 function Entries({ run, files, next, path, chosen, choose, level }) {
   const [more, setMore] = useState(/** @type {import("./files.js").File[]} */ ([]));
   const [token, setToken] = useState(next);
   const load = () => listing(run.run_id, path, undefined, token ?? undefined).then((answer) => (setMore([...more, ...answer.files]), setToken(answer.next_page_token)), toastError);
   return html`
-    ${[...files, ...more].map((one) =>
+    ${inOrder([...files, ...more], token === null).map((one) =>
       one.is_dir
         ? html`<${Folder} key=${one.path} run=${run} file=${one} chosen=${chosen} choose=${choose} level=${level} />`
         : html`<li role="none" key=${one.path}><button role="treeitem" class="quiet" aria-level=${level} aria-selected=${chosen === one.path} style=${`padding-left: ${level * 14}px`} onClick=${() => choose(one.path)}><${Icon} name=${kindOf(one.path) === "image" ? "eye" : "file"} size=${14} /><span class="truncate">${nameOf(one.path)}</span><small>${formatBytes(one.size_bytes ?? 0)}</small></button></li>`,

@@ -1,7 +1,7 @@
 /** The models that a run made: where they are in the registry, how to load them, how to register one. */
 import { html } from "../lib.js";
 import { ApiError, get, mayWrite, post } from "../api.js";
-import { Code } from "../components/code.js";
+import { Code, CopyAs, sqlText } from "../components/code.js";
 import { prompted } from "../components/dialog.js";
 import { Icon } from "../components/icons.js";
 import { EmptyState, ErrorState, LoadingState } from "../components/states.js";
@@ -36,7 +36,10 @@ export function Models({ run }) {
   if (!data.models.length && !loose.length) {
     return html`<${EmptyState} title="This run logged no models" icon="file"><p class="muted"><code>ingest.pytorch.log_model(model, name="model")</code> puts one here.</p></${EmptyState}>`;
   }
+  const id = sqlText(run.run_id);
+  const sql = `SELECT m.name, m.model_type, m.status, v.name AS registered_as, v.version, v.stage\nFROM logged_models AS m\nFULL JOIN model_versions AS v USING (model_id)\nWHERE m.source_run_id = ${id} OR v.run_id = ${id}`;
   return html`
+    <div class="row end charts-copy"><${CopyAs} sql=${sql} /></div>
     <div class="stack">
       ${data.models.map((/** @type {any} */ model) => html`<${Model} key=${model.info.model_id} model=${model} run=${run} versions=${data.versions.filter((/** @type {any} */ one) => one.model_id === model.info.model_id)} reload=${reload} />`)}
       ${loose.length ? html`<section class="card"><header><h2>Registered from this run</h2></header><${Versions} versions=${loose} /></section>` : null}

@@ -62,7 +62,7 @@ function Summaries({ run, isOver }) {
   return html`
     <section class="card">
       <header><h2>Metrics</h2><span class="count">${data ? rows.length.toLocaleString("en-US") + (data.next_page_token ? "+" : "") : ""}</span><span class="spacer"></span>
-        <input type="search" placeholder="Search: piece, glob* or /regex/" aria-label="Search for metrics" value=${view.key} onInput=${(/** @type {any} */ event) => change({ key: event.target.value }, { replace: true })} />
+        <input type="search" placeholder="Search: glob*, /regex/" aria-label="Search for metrics" value=${view.key} onInput=${(/** @type {any} */ event) => change({ key: event.target.value }, { replace: true })} />
         <${CopyAs} sql=${`SELECT key, step, value, points\nFROM latest_metrics\nWHERE run_id = ${sqlText(run.run_id)}\nORDER BY key`} python=${`${pythonStart()}\nrun = ingest.get_run(${JSON.stringify(run.run_id)})\nprint(run.data.metrics)`} />
       </header>
       ${!data && error ? html`<${ErrorState} error=${error} retry=${reload} />` : null}

@@ -43,10 +43,9 @@ export function completions(before, keys) {
   return { from, options: [...starts, ...rest].filter((one) => one !== word).slice(0, MOST) };
 }
 
-/** @param {{value: string, keys: Keys, error: unknown, onChange: (filter: string, how: {replace: boolean}) => void, inputRef: {current: HTMLInputElement | null}, count: string}} props */
-export function FilterInput({ value, keys, error, onChange, inputRef, count }) {
+/** What stands in the field, and what of it is the filter: a moment later, while somebody types. @param {string} value @param {(filter: string, how: {replace: boolean}) => void} onChange */
+function useTyped(value, onChange) {
   const [text, setText] = useState(value);
-  const [offer, setOffer] = useState(/** @type {{from: number, options: string[], at: number} | null} */ (null));
   const timer = useRef(0);
   const hasTyped = useRef(false); // since the focus came: one entry of the history for all of it
   const known = useRef(value); // the filter as last sent or received; what comes back of our own is not written over what is typed
@@ -67,6 +66,13 @@ export function FilterInput({ value, keys, error, onChange, inputRef, count }) {
       hasTyped.current = true;
     }, delay);
   };
+  return { text, later, onBlur: () => void (hasTyped.current = false) };
+}
+
+/** @param {{value: string, keys: Keys, error: unknown, onChange: (filter: string, how: {replace: boolean}) => void, inputRef: {current: HTMLInputElement | null}, count: string}} props */
+export function FilterInput({ value, keys, error, onChange, inputRef, count }) {
+  const { text, later, onBlur } = useTyped(value, onChange);
+  const [offer, setOffer] = useState(/** @type {{from: number, options: string[], at: number} | null} */ (null));
   /** @param {HTMLInputElement} input */
   const look = (input) => {
     const { from, options } = completions(input.value.slice(0, input.selectionStart ?? input.value.length), keys);
@@ -103,7 +109,7 @@ export function FilterInput({ value, keys, error, onChange, inputRef, count }) {
       <label class="search"><${Icon} name="filter" /><span class="sr-only">Filter runs</span>
         <input type="text" class="mono" ref=${inputRef} value=${text} spellcheck=${false} autocomplete="off" placeholder="Filter: metrics.loss < 0.1 AND params.lr = '0.01'" aria-invalid=${Boolean(problem)}
           role="combobox" aria-label="Filter runs" aria-expanded=${Boolean(offer)} aria-controls="filter-offer" aria-autocomplete="list" aria-activedescendant=${offer && offer.at >= 0 ? `filter-${offer.at}` : undefined}
-          onInput=${(/** @type {any} */ event) => (later(event.currentTarget.value), look(event.currentTarget))} onFocus=${(/** @type {any} */ event) => look(event.currentTarget)} onBlur=${() => ((hasTyped.current = false), setTimeout(() => setOffer(null), 120))} onKeyDown=${onKey} />
+          onInput=${(/** @type {any} */ event) => (later(event.currentTarget.value), look(event.currentTarget))} onFocus=${(/** @type {any} */ event) => look(event.currentTarget)} onBlur=${() => (onBlur(), setTimeout(() => setOffer(null), 120))} onKeyDown=${onKey} />
         ${text ? html`<button class="icon-button small clear" aria-label="Clear the filter" onClick=${() => later("", 0)}><${Icon} name="close" size=${13} /></button>` : html`<span class="count">${count}</span>`}
       </label>
       ${offer ? html`<ul id="filter-offer" class="offer" role="listbox" aria-label="Completions">${offer.options.map((one, i) => html`<li role="option" id=${`filter-${i}`} aria-selected=${i === offer.at} onMouseDown=${(/** @type {Event} */ event) => (event.preventDefault(), take(one))}>${one}</li>`)}</ul>` : null}
