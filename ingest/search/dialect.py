@@ -163,7 +163,7 @@ RUNS: Final = Dialect(
 MLFLOW_EXPERIMENTS: Final = Dialect(
     name="MLflow experiments",
     strict=True,
-    attribute_names=("attribute", "attributes", "attr"),
+    attribute_names=("attribute", "attributes"),
     unknown_entity="Valid entity types are ('attribute', 'attributes', 'tag', 'tags')",
     entities=(_TAGS,),
     attributes=(
@@ -178,6 +178,7 @@ EXPERIMENTS: Final = replace(
     MLFLOW_EXPERIMENTS,
     name="experiments",
     strict=False,
+    attribute_names=("attribute", "attributes", "attr"),
     entities=(replace(_TAGS, operators=MORE_MATCHING, takes_numbers=True),),
     attributes=(
         Attribute("name", "text", MORE_MATCHING),
