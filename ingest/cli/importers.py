@@ -36,7 +36,7 @@ def mlflow(
         list[str] | None, typer.Option(help="Only this experiment, by name; may be repeated.")
     ] = None,
     artifacts: Annotated[
-        bool, typer.Option(help="Also files of runs and models that lie on this machine.")
+        bool, typer.Option(help="Also files of runs and models, from this machine or the server.")
     ] = True,
     artifact_root: ArtifactRoot = None,
     database_url: DatabaseUrl = None,

@@ -14,10 +14,9 @@ import asyncio
 import os
 import socket
 from array import array
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal, Self
 from uuid import UUID, uuid5
 
@@ -29,7 +28,7 @@ from ingest.service.errors import NameTaken
 from ingest.service.runs import NAME_TAG, set_lifecycle
 from ingest.store.connections import connect_writer
 from ingest.store.outcomes import Gap, Refused, Stored
-from ingest.transfer.files_in import FilesIn
+from ingest.transfer.files_in import File, FilesIn
 from ingest.transfer.source_errors import ImportStopped
 from ingest.transfer.taken import Taken, storable
 from ingest.write.lanes import BatchWriter
@@ -225,11 +224,11 @@ class Feed:
         elif self._held:
             await self._commit(())
 
-    async def end(self, files: Iterable[tuple[str, Path]] = (), *, end_time_ms: int | None = None) -> None:
+    async def end(self, files: AsyncIterable[File] | None = None, *, end_time_ms: int | None = None) -> None:
         """Everything was added: commit it, bring the run's files, and give it its end.
 
         Args:
-            files: Path in the run, and where it lies.
+            files: None are asked for where nothing is new.
             end_time_ms: Instead of that of the facts.
         """
         is_final = self.facts.status in END_STATUSES
@@ -238,7 +237,8 @@ class Feed:
             self._taken.same += self._counts
             return
         await self.flush()
-        await self._feeder.files.put_all(await self._own_prefix(), files)
+        if files is not None:
+            await self._feeder.files.put_all(await self._own_prefix(), files)
         if self.facts.is_deleted:
             await set_lifecycle(self._feeder.db, self.facts.run_id, "deleted")
         if is_final:

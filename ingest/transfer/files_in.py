@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 
 from ingest.artifacts.errors import UnsafePath
@@ -11,7 +11,10 @@ from ingest.artifacts.paths import check_path
 from ingest.artifacts.store import CHUNK_BYTES
 from ingest.transfer.taken import Taken
 
-__all__ = ["FilesIn", "chunks_of"]
+__all__ = ["File", "FilesIn", "chunks_of"]
+
+File = tuple[str, AsyncIterator[bytes]]
+"""Path below its run or model, and content in pieces, which is not read before it is asked for."""
 
 
 class FilesIn:
@@ -25,15 +28,15 @@ class FilesIn:
         self._artifacts = artifacts
         self._taken = taken
 
-    async def put_all(self, prefix: str, files: Iterable[tuple[str, Path]]) -> None:
-        """Store files below a prefix, in the place of those that are there: their paths there, and where they lie."""
+    async def put_all(self, prefix: str, files: AsyncIterable[File]) -> None:
+        """Store files below a prefix, in the place of those that are there."""
         if self._artifacts is None:
             return
-        for path, local in files:
+        async for path, content in files:
             if not self._is_safe(prefix, path):
                 self._taken.skip("files whose paths can't be stored")
                 continue
-            await self._artifacts.receive(f"{prefix}/{path}", chunks_of(local))
+            await self._artifacts.receive(f"{prefix}/{path}", content)
             self._taken.artifacts += 1
 
     async def put_content(self, prefix: str, path: str, content: bytes) -> bool:

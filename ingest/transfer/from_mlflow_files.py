@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from ingest.service.datasets import Dataset
 from ingest.transfer import from_mlflow_model_files as model_files
+from ingest.transfer.files_in import File
+from ingest.transfer.mlflow_places import is_local, local_files
 from ingest.transfer.mlflow_source import (
     Inputs,
     Point,
@@ -107,6 +109,14 @@ class FileStore:
             models=[found["source_id"] for found in read if found["source_type"] == "MODEL"],
             made=[(found["source_id"], int(found.get("step", 0))) for found in made],
         )
+
+    def has_files(self, uri: str) -> bool:
+        """Whether they lie on this machine."""
+        return is_local(uri)
+
+    def files(self, uri: str) -> AsyncIterator[File]:
+        """The files at an artifact URI."""
+        return local_files(uri)
 
     async def models(self, experiment: SourceExperiment) -> AsyncIterator[SourceModel]:
         """All logged models of one, deleted ones too."""

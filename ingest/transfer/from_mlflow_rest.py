@@ -13,6 +13,8 @@ from typing import Any, Final, Self
 
 from ingest.mlflow.logged_models import status_of
 from ingest.service.datasets import Dataset
+from ingest.transfer.files_in import File
+from ingest.transfer.mlflow_places import is_local, local_files
 from ingest.transfer.mlflow_rest import RestServer
 from ingest.transfer.mlflow_source import (
     Inputs,
@@ -57,7 +59,7 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
     async def experiments(self) -> AsyncIterator[SourceExperiment]:
         """All, deleted ones too."""
         question = {"max_results": _PAGE, "view_type": "ALL"}
-        async for found in self._server.pages("POST", "experiments/search", question, "experiments"):
+        async for found in self._server.pages("POST", "mlflow/experiments/search", question, "experiments"):
             yield SourceExperiment(
                 source_id=str(found["experiment_id"]),
                 name=found["name"],
@@ -73,7 +75,7 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
             "run_view_type": "ALL",
             "order_by": ["attributes.start_time ASC"],
         }
-        async for found in self._server.pages("POST", "runs/search", question, "runs"):
+        async for found in self._server.pages("POST", "mlflow/runs/search", question, "runs"):
             self._run = found
             info, data = found["info"], found.get("data", {})
             yield SourceRun(
@@ -94,12 +96,12 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
         metrics = self._run.get("data", {}).get("metrics", [])
         for key in sorted(metric["key"] for metric in metrics):
             question = {"run_id": run.run_id, "metric_key": key, "max_results": str(_POINTS)}
-            async for found in self._server.pages("GET", "metrics/get-history", question, "metrics"):
+            async for found in self._server.pages("GET", "mlflow/metrics/get-history", question, "metrics"):
                 yield key, int(found.get("step", 0)), int(found["timestamp"]), float(found["value"])
 
     async def inputs(self, run: SourceRun) -> Inputs:
         """What a run read and made. MLflow's search of runs does not tell which models one read, so it is asked for alone."""
-        answer = await self._server.ask("GET", "runs/get", {"run_id": run.run_id})
+        answer = await self._server.ask("GET", "mlflow/runs/get", {"run_id": run.run_id})
         read, made = answer["run"].get("inputs", {}), answer["run"].get("outputs", {})
         return Inputs(
             datasets=[_dataset(found) for found in read.get("dataset_inputs", [])],
@@ -107,11 +109,19 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
             made=[(found["model_id"], int(found.get("step", 0))) for found in made.get("model_outputs", [])],
         )
 
+    def has_files(self, uri: str) -> bool:
+        """Whether they lie on this machine, or the server hands them out."""
+        return is_local(uri) or self._server.hands_out(uri)
+
+    def files(self, uri: str) -> AsyncIterator[File]:
+        """The files at an artifact URI."""
+        return self._server.files(uri) if self._server.hands_out(uri) else local_files(uri)
+
     async def models(self, experiment: SourceExperiment) -> AsyncIterator[SourceModel]:
         """The logged models of one; servers before MLflow 3 have none."""
         question = {"experiment_ids": [experiment.source_id], "max_results": _MODELS}
         async for found in self._server.pages(
-            "POST", "logged-models/search", question, "models", may_lack=True
+            "POST", "mlflow/logged-models/search", question, "models", may_lack=True
         ):
             self._model = found
             info, data = found["info"], found.get("data", {})
@@ -148,7 +158,7 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
         """All names of the registry."""
         question = {"max_results": _PAGE}
         async for found in self._server.pages(
-            "GET", "registered-models/search", question, "registered_models", may_lack=True
+            "GET", "mlflow/registered-models/search", question, "registered_models", may_lack=True
         ):
             yield SourceRegistered(
                 name=found["name"],
@@ -163,13 +173,13 @@ class RestStore(AbstractAsyncContextManager["RestStore"]):
         """All versions of all names."""
         question = {"max_results": _PAGE}
         async for found in self._server.pages(
-            "GET", "model-versions/search", question, "model_versions", may_lack=True
+            "GET", "mlflow/model-versions/search", question, "model_versions", may_lack=True
         ):
             name, version, source = found["name"], found["version"], found.get("source", "")
             location = source
             if source.startswith("models:"):  # where the files are, the server alone knows
                 asked = {"name": name, "version": version}
-                answer = await self._server.ask("GET", "model-versions/get-download-uri", asked)
+                answer = await self._server.ask("GET", "mlflow/model-versions/get-download-uri", asked)
                 location = answer["artifact_uri"]
             yield SourceVersion(
                 name=name,

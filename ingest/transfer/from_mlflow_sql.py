@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from ingest.service.datasets import Dataset
+from ingest.transfer.files_in import File
+from ingest.transfer.mlflow_places import is_local, local_files
 from ingest.transfer.mlflow_rows import open_rows
 from ingest.transfer.mlflow_source import (
     DELETED_STAGE,
@@ -112,6 +114,14 @@ class SqlStore(AbstractAsyncContextManager["SqlStore"]):
                 (row["model_id"], row["step"]) async for row in self._rows.read("model_outputs", run.run_id)
             ],
         )
+
+    def has_files(self, uri: str) -> bool:
+        """Whether they lie on this machine."""
+        return is_local(uri)
+
+    def files(self, uri: str) -> AsyncIterator[File]:
+        """The files at an artifact URI."""
+        return local_files(uri)
 
     async def models(self, experiment: SourceExperiment) -> AsyncIterator[SourceModel]:
         """All logged models of one, deleted ones too."""

@@ -1,7 +1,7 @@
 """How what a store of MLflow's has becomes ours: experiments and runs here, models and the registry in `mlflow_models`.
 
 Run ids, params, tags, metrics with step, time and order, statuses, deletion, parents, inputs, outputs, experiments with their tags
-stay as they are; experiments are joined by name. Artifacts come along where they lie in a local directory.
+stay as they are; experiments are joined by name. Artifacts come along where they lie in a local directory, or where a server hands them out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ingest.service.errors import RunIsDeleted
 from ingest.store.errors import ContentRefused
 from ingest.transfer.feeding import Feeder, RunFacts, id_from
 from ingest.transfer.mlflow_models import take_in_models, take_in_registry
-from ingest.transfer.mlflow_places import files_at, is_local, run_id_of
+from ingest.transfer.mlflow_places import run_id_of
 from ingest.transfer.mlflow_source import Source, SourceExperiment, SourceRun
 
 __all__ = ["take_in"]
@@ -50,9 +50,11 @@ async def _take_in_run(feeder: Feeder, source: Source, experiment: SourceExperim
             await feed.flush()
     await feed.flush()
     await _take_in_inputs(feeder, source, run)
-    files = list(files_at(run.artifact_uri))
-    if not files and run.artifact_uri and not is_local(run.artifact_uri):
-        feeder.taken.skip("runs whose artifacts, if any, do not lie on this machine")
+    files = None
+    if run.artifact_uri and source.has_files(run.artifact_uri):
+        files = source.files(run.artifact_uri)
+    elif run.artifact_uri:
+        feeder.taken.skip("runs whose artifacts, if any, can't be had from here")
     await feed.end(files)
 
 

@@ -31,7 +31,7 @@ from ingest.store.models import (
     skip_version,
 )
 from ingest.transfer.feeding import Feeder
-from ingest.transfer.mlflow_places import files_at, is_local, location_here, run_id_of
+from ingest.transfer.mlflow_places import location_here, run_id_of
 from ingest.transfer.mlflow_source import (
     Source,
     SourceExperiment,
@@ -56,9 +56,11 @@ async def take_in_models(
 async def _take_in_model(feeder: Feeder, source: Source, model: SourceModel, experiment_id: int) -> None:
     known = await logged_models.get_models(feeder.db, [model.model_id])
     if not known or known[0].status == "PENDING":
-        if model.artifact_uri and not is_local(model.artifact_uri):
-            feeder.taken.skip("logged models whose files, if any, do not lie on this machine")
-        await feeder.files.put_all(model_prefix(experiment_id, model.model_id), files_at(model.artifact_uri))
+        prefix = model_prefix(experiment_id, model.model_id)
+        if model.artifact_uri and source.has_files(model.artifact_uri):
+            await feeder.files.put_all(prefix, source.files(model.artifact_uri))
+        elif model.artifact_uri:
+            feeder.taken.skip("logged models whose files, if any, can't be had from here")
     points = [_point(point) async for point in source.model_points(model)]
     row = LoggedModelRow(
         model_id=model.model_id,

@@ -7,7 +7,7 @@ experiment is. A location that is local, or that a server hands out as its own, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -19,9 +19,10 @@ from ingest.service.database import Database
 from ingest.service.errors import ModelUnknown, RunUnknown
 from ingest.service.locations import model_location, run_location
 from ingest.transfer.feeding import id_from
+from ingest.transfer.files_in import File, chunks_of
 from ingest_schema.ids import parse_id
 
-__all__ = ["files_at", "is_local", "location_here", "run_id_of"]
+__all__ = ["is_local", "local_files", "location_here", "run_id_of"]
 
 _OF_MODEL: Final = re.compile(r"(?:.*/)?models/(m-[^/]+)/artifacts(?P<rest>/.*)?")
 _OF_RUN: Final = re.compile(r"(?:.*/)?([^/]+)/artifacts(?P<rest>/.*)?")
@@ -35,14 +36,14 @@ def run_id_of(text: str) -> UUID:
         return id_from("mlflow run", text)
 
 
-def files_at(uri: str | None) -> Iterator[tuple[str, Path]]:
-    """The files of an artifact URI that means a directory of this machine: their paths in it, and where they lie."""
-    root = _directory(uri or "")
+async def local_files(uri: str) -> AsyncIterator[File]:
+    """The files of an artifact URI that means a directory of this machine."""
+    root = _directory(uri)
     if root is None:
         return
     for path in sorted(root.rglob("*")):
         if path.is_file() and not path.is_symlink():
-            yield path.relative_to(root).as_posix(), path
+            yield path.relative_to(root).as_posix(), chunks_of(path)
 
 
 def is_local(uri: str) -> bool:

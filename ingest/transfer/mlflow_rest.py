@@ -15,23 +15,31 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
+from ingest.artifacts.store import CHUNK_BYTES
+from ingest.transfer.files_in import File
 from ingest.transfer.source_errors import BadSource
 
 __all__ = ["RestServer"]
 
 _TIMEOUT: Final = 120.0
 """Seconds for one answer."""
+_OF_FILES: Final = aiohttp.ClientTimeout(total=None, sock_connect=30.0, sock_read=_TIMEOUT)
+"""A file may take long, but not without a sign of life."""
 _TRIES: Final = 4
+_PROXIED: Final = "mlflow-artifacts:/"
+_FILES: Final = "mlflow-artifacts/artifacts"
 
 
 class RestServer(AbstractAsyncContextManager["RestServer"]):
     """A server at an address; connected for as long as the `async with` block."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/") + "/api/2.0/mlflow/"
+        self._url = url.rstrip("/") + "/api/2.0/"
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -64,6 +72,37 @@ class RestServer(AbstractAsyncContextManager["RestServer"]):
             token = page.get("next_page_token")
             if not token:
                 return
+
+    def hands_out(self, uri: str) -> bool:
+        """Whether the server itself stores and hands out what lies at an artifact URI."""
+        return uri.startswith(_PROXIED) and not uri.startswith(f"{_PROXIED}/")  # that of another server
+
+    async def files(self, uri: str) -> AsyncIterator[File]:
+        """The files at such a URI, directory after directory."""
+        root = uri.removeprefix(_PROXIED).strip("/")
+        waiting = [""]
+        while waiting:
+            directory = waiting.pop()
+            listed = await self.ask("GET", _FILES, {"path": f"{root}/{directory}".rstrip("/")}, may_lack=True)
+            for entry in listed.get("files", []):
+                path = f"{directory}/{entry['path']}".lstrip("/")
+                if entry.get("is_dir"):
+                    waiting.append(path)
+                else:
+                    yield path, self._content(f"{root}/{path}")
+
+    async def _content(self, path: str) -> AsyncIterator[bytes]:
+        """A file in pieces."""
+        url = URL(f"{self._url}{_FILES}/{quote(path)}", encoded=True)
+        try:
+            async with self._session.get(url, timeout=_OF_FILES) as answer:
+                answer.raise_for_status()
+                async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+                    yield chunk
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise BadSource(
+                f"the file {path} of {self._url} can't be read: {type(error).__name__}: {error}"
+            ) from error
 
     async def ask(
         self, method: str, path: str, question: dict[str, Any], *, may_lack: bool = False

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from ingest.service.datasets import Dataset
+from ingest.transfer.files_in import File
 
 __all__ = [
     "DELETED_STAGE",
@@ -154,6 +155,12 @@ class Source(Protocol):
 
     async def inputs(self, run: SourceRun) -> Inputs:
         """What a run read and made."""
+
+    def has_files(self, uri: str) -> bool:
+        """Whether the files at an artifact URI can be had through this source."""
+
+    def files(self, uri: str) -> AsyncIterator[File]:
+        """The files at such a URI."""
 
     def models(self, experiment: SourceExperiment) -> AsyncIterator[SourceModel]:
         """All logged models of one, deleted ones too where the store tells of them."""

@@ -16,8 +16,8 @@ uri, folder = sys.argv[1:3]
 mlflow.set_tracking_uri(uri)  # the registry looks up models there, whatever its client was given
 client = MlflowClient(uri)
 has_models = hasattr(client, "create_logged_model")
-# A file store keeps artifacts where it is; others are told a place.
-place = None if uri.startswith("file:") else f"file://{folder}/artifacts"
+# A file store keeps artifacts where it is, a server takes them in; databases are told a place.
+place = None if uri.startswith(("file:", "http:")) else f"file://{folder}/artifacts"
 vision = client.create_experiment("vision: ünï", artifact_location=place, tags={"team": "a b"})
 run = client.create_run(vision, run_name='first: "x"', start_time=1_700_000_000_123).info.run_id
 for step, value in ((5, 0.1), (5, 0.2), (-3, 0.3), (2**40, 1e-300), (0, -0.0)):
