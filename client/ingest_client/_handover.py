@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest_client._directory import ARTIFACTS_PREFIX
+from ingest_client._imports import not_while_forking
 from ingest_client._parking import Lot, Parked, Post
 from ingest_client._transport import Transport
 from ingest_schema.ids import parse_id
@@ -26,7 +27,8 @@ def parked_points(writer: Writer, sender: Sender) -> Parked:
     spool = sender.spool
 
     def deliver_once(transport: Transport, post: Post) -> SpoolReport:
-        from ingest_client._recover import deliver
+        with not_while_forking:
+            from ingest_client._recover import deliver
 
         del transport
         report = deliver(spool.directory, spool.run_id, spool.writer_id, post, tracking_uri=None)
@@ -45,8 +47,9 @@ def parked_artifacts(queue: ArtifactQueue, directory: Path) -> Parked:
     spool_id = parse_id(directory.name.removeprefix(ARTIFACTS_PREFIX))
 
     def deliver_once(transport: Transport, post: Post) -> SpoolReport:
-        from ingest_client._artifacts_recover import deliver_artifacts
-        from ingest_client._recover import SpoolReport
+        with not_while_forking:
+            from ingest_client._artifacts_recover import deliver_artifacts
+            from ingest_client._recover import SpoolReport
 
         del post
         if not queue.may_leave:  # another attendant is at its points
@@ -68,8 +71,9 @@ def sweep_children(writer: Writer, spool: Spool, transport: Transport) -> None:
     """Everything of this writer is stored: deliver what dead children of its run have left."""
     if not writer.owns_run:
         return
-    from ingest_client._artifacts_recover import sweep_artifacts
-    from ingest_client._recover import sweep
+    with not_while_forking:
+        from ingest_client._artifacts_recover import sweep_artifacts
+        from ingest_client._recover import sweep
 
     root, uri = spool.directory.parent.parent, writer.settings.tracking_uri
     sweep(root, transport.post_batch, tracking_uri=uri, run_id=writer.run_id)
@@ -78,8 +82,9 @@ def sweep_children(writer: Writer, spool: Spool, transport: Transport) -> None:
 
 def sweep_orphans(root: Path, settings: Settings, lot: Lot) -> None:
     """The service is there: deliver what dead processes have left, in the background, once a process."""
-    from ingest_client._artifacts_recover import sweep_artifacts
-    from ingest_client._recover import sweep_in_background
+    with not_while_forking:
+        from ingest_client._artifacts_recover import sweep_artifacts
+        from ingest_client._recover import sweep_in_background
 
     uri = settings.tracking_uri
     sweep_in_background(

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -33,6 +33,7 @@ __all__ = [
     "on_end",
     "register",
     "status_of",
+    "undisturbed",
     "writer_opened",
 ]
 
@@ -236,8 +237,37 @@ def _take_sigterm() -> None:
         signal.signal(signal.SIGTERM, _on_sigterm)
 
 
+_undisturbed_num = 0
+_has_come = False
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """A moment of the main thread for whose end our handler of SIGTERM waits.
+
+    The handler waits for senders, and they for locks of their spools: one that the interrupted thread holds would cost it the whole
+    time-out. Only for what is short and waits for nobody.
+    """
+    global _undisturbed_num, _has_come
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _undisturbed_num += 1
+    try:
+        yield
+    finally:
+        _undisturbed_num -= 1
+        if _has_come and not _undisturbed_num:
+            _has_come = False
+            _on_sigterm(signal.SIGTERM, None)
+
+
 def _on_sigterm(number: int, frame: FrameType | None) -> Any:
+    global _has_come
     del frame
+    if _undisturbed_num:
+        _has_come = True
+        return
     finish("KILLED")
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

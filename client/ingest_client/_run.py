@@ -177,14 +177,18 @@ class Run(ArtifactMethods):
             raise ValueError(
                 f"the status of an ended run is one of {', '.join(END_STATUSES)}, not {status!r}"
             )
-        companion, self.companion = self.companion, None
-        if companion is not None and self.is_active:
-            companion.end()
-        if self._status != "RUNNING":  # before, or by a signal's handler meanwhile
-            return
-        self._status = status
-        self._end_ms = time.time_ns() // 1_000_000 if end_time is None else end_time
-        self.writer.end(status, self._end_ms)
+        if self.is_active:
+            # What may take a while comes first: a signal's handler that ends the run meanwhile, and waits for its delivery, finds it active.
+            companion, self.companion = self.companion, None
+            if companion is not None:
+                companion.end()
+            self.writer.conclude()
+        with _lifetime.undisturbed():
+            if not self.is_active:
+                return
+            self._status = status
+            self._end_ms = time.time_ns() // 1_000_000 if end_time is None else end_time
+            self.writer.end(status, self._end_ms)
 
     def __enter__(self) -> Self:
         return self

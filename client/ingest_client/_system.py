@@ -13,11 +13,13 @@ Units: seconds of the monotonic clock, unless a name ends in _ms.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from ingest_client._imports import not_while_forking
 from ingest_client._launch import Ranks, ranks_of
 from ingest_client._warn import Warner
 
@@ -105,9 +107,8 @@ class Companion:
 
     def capture(self, find_gpus: Callable[[], Gpus | None]) -> None:
         """Say where the run comes from. What could not be found out is left out."""
-        import sys
-
-        from ingest_client import _environment
+        with not_while_forking:
+            from ingest_client import _environment
 
         try:
             env = _copy_of_environment()
@@ -191,8 +192,9 @@ class _Server(threading.Thread):
     def _find_machine(self) -> tuple[Probe | None, Gpus | None]:
         """How this machine is read; found out on this thread, since NVML may take a second to start."""
         if self._machine is None:
-            from ingest_client._gpu import Gpus
-            from ingest_client._machine import find_probe
+            with not_while_forking:
+                from ingest_client._gpu import Gpus
+                from ingest_client._machine import find_probe
 
             self._machine = find_probe(), Gpus.find()
             if self._machine[0] is None and any(c.is_sampled for c in self.companions):
@@ -212,7 +214,8 @@ class _Server(threading.Thread):
         return self._latest
 
     def _sample(self, companion: Companion) -> None:
-        from ingest_client._machine import metrics_between
+        with not_while_forking:
+            from ingest_client._machine import metrics_between
 
         before, after = companion.before, self._reading()
         gpus = self._find_gpus()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from ingest_client._imports import not_while_forking
 from ingest_client._protocol import Outcome, Retry, outcome_of
 
 if TYPE_CHECKING:
@@ -86,12 +88,11 @@ class Transport:
         http.client, ssl and socket raise.
         """
         sent = self._headers(headers)
-        import http.client
-
+        client = _http_client()
         for is_reused in (self._connection is not None, False):
             try:
                 return self._exchange(method, self._prefix + path, body, sent)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except (client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                 self.close()
                 if not is_reused:
                     raise
@@ -156,19 +157,19 @@ class Transport:
         return self._connection
 
     def _open(self) -> http.client.HTTPConnection:
-        import http.client
         import socket
 
+        client = _http_client()
         connection: http.client.HTTPConnection
         if self._secure:
             import ssl
 
             context = ssl.create_default_context(cafile=self._ca_file)
-            connection = http.client.HTTPSConnection(
+            connection = client.HTTPSConnection(
                 self._host, self._port, timeout=self._connect_timeout, context=context
             )
         else:
-            connection = http.client.HTTPConnection(self._host, self._port, timeout=self._connect_timeout)
+            connection = client.HTTPConnection(self._host, self._port, timeout=self._connect_timeout)
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sock.settimeout(self._answer_timeout)
@@ -185,6 +186,15 @@ class Transport:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _http_client() -> ModuleType:
+    """http.client, imported when it is first used."""
+    with not_while_forking:
+        import http.client
+
+        "".encode("idna")  # the codec of host names: socket would look for it with the first connection
+        return http.client
 
 
 def retry_of(error: Exception, address: str) -> Retry:

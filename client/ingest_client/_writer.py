@@ -180,14 +180,19 @@ class Writer:
 
     # --- ending -----------------------------------------------------------------------------------------------------
 
-    def end(self, status: str, end_time_ms: int) -> None:
-        """Say that the run, or this writer of it, has ended, and let nothing in any more. The rest is delivered in the background."""
+    def conclude(self) -> None:
+        """The last before the end: what is still on an accelerator, and what all of it has cost."""
         if self.recorder.deferrer is not None:
             self.recorder.deferrer.wait(self.settings.shutdown_timeout)
+        if self.recorder.spool is not None:
+            # An end goes on whatever its last report meets.
+            with _lifetime.undisturbed(), contextlib.suppress(Exception):
+                self.put_event("heartbeat", last_report(self), self.recorder.spool)
+
+    def end(self, status: str, end_time_ms: int) -> None:
+        """Say that the run, or this writer of it, has ended, and let nothing in any more. The rest is delivered in the background."""
         spool = self.recorder.spool
         if spool is not None:
-            with contextlib.suppress(Exception):  # an end goes on whatever its last report meets
-                self.put_event("heartbeat", last_report(self), spool)
             if self.owns_run:
                 self.put_event("run_end", {"status": status, "end_time_ms": end_time_ms}, spool)
             self.put_event("writer_end", {}, spool)

@@ -258,3 +258,58 @@ def test_a_fork_after_a_run_was_delivered_closes_no_file_of_the_program(script, 
     process = script(source, stub.url)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("moment", ["companion.end", "writer.conclude"])
+def test_a_signal_that_meets_the_end_of_a_run_ends_it_and_the_process_at_once(script, stub, moment):
+    """The handler ends the run itself, whatever the end was doing, and so does not wait for a spool that nobody closes."""
+    owner, name = moment.split(".")
+    source = f"""
+        import os, signal
+        import ingest
+        run = ingest.start_run()
+        run.log_metric("a", 1.0)
+        owner = run.{owner}
+        met = owner.{name}
+        def meet():
+            owner.{name} = met
+            os.kill(os.getpid(), signal.SIGTERM)
+            met()
+        owner.{name} = meet
+        run.end()
+    """
+    began = time.monotonic()
+    process = script(source, stub.url, INGEST_SHUTDOWN_TIMEOUT="20", INGEST_ENVIRONMENT="on")
+    assert process.wait(15) == -signal.SIGTERM
+    assert time.monotonic() - began < 10
+    wait_until(lambda: "run_end" in stub.kinds())
+    assert [event.body["status"] for event in stub.events() if event.kind == "run_end"] == ["KILLED"]
+    assert len(stub.points()) == 1
+
+
+def test_a_fork_waits_until_what_delivery_needs_is_imported(script, stub):
+    """A child that is forked in the middle of an import has half of the module, and could deliver nothing."""
+    source = """
+        import os, sys, threading
+        import ingest
+        from ingest_client import _transport
+        begun, may_end = threading.Event(), threading.Event()
+        class Slow:
+            def find_spec(self, name, path, target=None):
+                if name == "http.client":
+                    begun.set()
+                    may_end.wait(5)
+        sys.meta_path.insert(0, Slow())
+        threading.Thread(target=_transport._http_client).start()
+        begun.wait(5)
+        threading.Timer(0.2, may_end.set).start()
+        child = os.fork()
+        if child == 0:
+            with ingest.start_run() as run:
+                run.log_metric("a", 1.0)
+            os._exit(0 if run.flush(5) else 3)
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    process = script(source, stub.url)
+    assert process.wait(20) == 0
+    assert len(stub.points()) == 1
