@@ -24,7 +24,7 @@ from ingest.transfer.mlflow_source import (
     SourceRun,
     SourceVersion,
 )
-from ingest.transfer.mlruns import children, leaves, lines, meta, texts
+from ingest.transfer.mlruns import Facts, children, leaves, lines, meta, texts
 from ingest.transfer.source_errors import BadSource
 
 __all__ = ["FileStore"]
@@ -147,11 +147,12 @@ class FileStore:
         raise BadSource(f"run {run.run_id} went away while it was read")
 
 
-def _experiments(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _experiments(root: Path) -> Iterator[tuple[Path, Facts]]:
     for parent in (root, root / ".trash"):
         for folder, found in children(parent):
             if "experiment_id" in found and "name" in found:
-                yield folder, {**found, "experiment_id": str(found["experiment_id"])}
+                found["experiment_id"] = str(found["experiment_id"])
+                yield folder, found
 
 
 def _status(value: Any) -> str:

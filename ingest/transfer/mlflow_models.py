@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from ingest.artifacts.errors import UnsafePath
 from ingest.artifacts.paths import model_prefix
 from ingest.mlflow.model_sources import parse_source
 from ingest.search.models import PROMPT_TAG
@@ -54,9 +55,14 @@ async def take_in_models(
 
 
 async def _take_in_model(feeder: Feeder, source: Source, model: SourceModel, experiment_id: int) -> None:
+    try:
+        prefix = model_prefix(experiment_id, model.model_id)
+    except UnsafePath as error:
+        feeder.taken.skip("logged models that can't be stored")
+        feeder.taken.note(f"logged model {model.model_id}: {error}")
+        return
     known = await logged_models.get_models(feeder.db, [model.model_id])
     if not known or known[0].status == "PENDING":
-        prefix = model_prefix(experiment_id, model.model_id)
         if model.artifact_uri and source.has_files(model.artifact_uri):
             await feeder.files.put_all(prefix, source.files(model.artifact_uri))
         elif model.artifact_uri:

@@ -5,16 +5,27 @@ Keys with slashes are paths. Used by `from_mlflow_files` and `from_mlflow_model_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ingest.transfer.source_errors import BadSource
 
-__all__ = ["children", "leaves", "lines", "meta", "texts"]
+__all__ = ["Facts", "children", "leaves", "lines", "meta", "texts"]
 
 
-def meta(folder: Path) -> dict[str, Any] | None:
+class Facts(dict[str, Any]):
+    """What a meta.yaml says. Asked for what it lacks by `facts[name]`, it says so."""
+
+    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
+        super().__init__(found)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise BadSource(f"{self._path} says no {name}; MLflow can't read it either")
+
+
+def meta(folder: Path) -> Facts | None:
     """The meta.yaml of a directory; None if it has none."""
     try:
         import yaml
@@ -26,10 +37,10 @@ def meta(folder: Path) -> dict[str, Any] | None:
         return None
     except yaml.YAMLError as error:
         raise BadSource(f"{folder / 'meta.yaml'} is no YAML: {error}") from error
-    return found if isinstance(found, dict) else None
+    return Facts(folder / "meta.yaml", found) if isinstance(found, dict) else None
 
 
-def children(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+def children(folder: Path) -> Iterator[tuple[Path, Facts]]:
     """The directories in a directory that have a meta.yaml, with what it says."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         found = meta(path) if path.is_dir() else None

@@ -327,12 +327,16 @@ def test_with_an_experiment_come_the_versions_of_its_runs_and_what_is_here_stays
         (root / "models" / name / "aliases").mkdir(parents=True)
         (root / "models" / name / "meta.yaml").write_text(f"name: {name}\ndescription: theirs\n{times}")
     (root / "models" / "net" / "aliases" / "best").write_text("2")
+    (odd := root / "1" / "models" / "x").mkdir(parents=True)
+    (odd / "meta.yaml").write_text(f"model_id: ../x\nname: x\nstatus: 2\n{times}")
     names = "SELECT name, description, last_version FROM registered_models ORDER BY name"
     versions = "SELECT version, stage, storage_location FROM model_versions ORDER BY version"
 
     first = run_import("mlflow", str(root), "--experiment", "e1")
 
     assert (first["runs"], first["model_versions"], first["same_versions"]) == (1, 1, 0)
+    assert first["skipped"]["logged models that can't be stored"] == 1
+    assert "../x" in first["notes"][0]
     assert query(database_url, names) == [("net", "theirs", 1)]
     ((number,),) = query(database_url, "SELECT experiment_id FROM experiments WHERE name = 'e1'")
     here = f"mlflow-artifacts:/{number}/{'a' * 32}/artifacts/m"
@@ -347,6 +351,8 @@ def test_with_an_experiment_come_the_versions_of_its_runs_and_what_is_here_stays
     assert query(database_url, names) == [("net", "ours", 2), ("other", "theirs", 0)]
     assert [row[:2] for row in query(database_url, versions)] == [(1, "Production"), (2, "None")]
     assert query(database_url, "SELECT name, alias, version FROM model_aliases") == [("net", "best", 2)]
+    (odd / "meta.yaml").write_text("model_id: x\n")
+    assert "x/meta.yaml says no name" in run_import("mlflow", str(root), fails=True)["error"]
 
 
 def test_a_run_that_is_here_from_elsewhere_is_left_alone(
