@@ -8,8 +8,11 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
 import ingest
+from ingest.cli.export import _selection
+from tests.integration.transfer.test_round_trip import SIMPLE, batches_of
 
 
 def command(*arguments: str, code: int = 0) -> str:
@@ -54,3 +57,26 @@ def test_an_experiment_moves_with_its_artifacts(
     command("import", str(tmp_path / "nowhere"), *target, code=1)
     command("export", str(tmp_path / "x"), "--where", "loss <", *source, code=2)
     assert not (tmp_path / "x").exists()
+
+
+def test_runs_are_chosen_by_id_by_experiment_and_by_filter(world):
+    """What the options of `ingest export` mean; the command itself is above."""
+    batches = batches_of(SIMPLE)
+    world.commit(*batches)
+    run_id, other = batches[0].run_id, batches[2].run_id
+
+    def chosen(runs=(), experiments=(), where=None):
+        found = world.run(_selection(world.source, list(runs), list(experiments), where))
+        return found.run_ids, found.experiment_ids
+
+    statement = "SELECT experiment_id FROM experiments WHERE name = 'experiment 1'"
+    ((row,),) = world.execute(world.source, statement)
+    number = row["experiment_id"]
+    assert chosen() == (None, None)
+    assert chosen([str(run_id), other.hex]) == ([run_id, other], None)
+    for experiment in ("experiment 1", str(number)):
+        assert chosen(experiments=[experiment]) == (None, [number])
+        assert chosen(experiments=[experiment], where="metrics.loss >= 0") == ([other], None)
+    for wrong in ({"runs": ["x"]}, {"experiments": ["none"]}, {"experiments": ["999"]}, {"where": "loss <"}):
+        with pytest.raises(typer.Exit):
+            chosen(**wrong)
