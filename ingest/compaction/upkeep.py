@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator
@@ -67,6 +68,21 @@ async def _keep_up(url: str, *, compacts: bool, lost_after: float) -> None:
 
 
 async def _one_round(compaction: Compaction, *, compacts: bool, lost_after: float) -> None:
+    looked_at = -math.inf
+
+    async def look() -> None:
+        nonlocal looked_at
+        if time.monotonic() - looked_at > PAUSE:
+            await _look_for_silence(compaction, lost_after)
+            looked_at = time.monotonic()
+
+    await look()
+    await compaction.settle_attempts()
+    if compacts:
+        await compact_all(compaction, Progress(), rests=True, between=look)
+
+
+async def _look_for_silence(compaction: Compaction, lost_after: float) -> None:
     lost, back = await compaction.look_for_silence(lost_after)
     LOST_RUNS.inc(len(lost))
     REVIVED_RUNS.inc(len(back))
@@ -74,9 +90,6 @@ async def _one_round(compaction: Compaction, *, compacts: bool, lost_after: floa
         logger.info(
             "run %s is lost: none of its writers was heard of for %.0f seconds", run_id.hex, lost_after
         )
-    await compaction.settle_attempts()
-    if compacts:
-        await compact_all(compaction, Progress(), rests=True)
 
 
 async def _apply_rules(compaction: Compaction) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -46,6 +47,7 @@ async def compact_all(
     run_id: UUID | None = None,
     everything: bool = False,
     rests: bool = False,
+    between: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Compact whatever is worth it.
 
@@ -53,6 +55,7 @@ async def compact_all(
         run_id: Only this run's series.
         everything: Also what would be left to wait for more.
         rests: Give way to the service's other work after each transaction.
+        between: Awaited after each series: a round over a backlog may take minutes.
     """
     after: tuple[UUID, str] | None = FIRST if run_id is None else (run_id, "")
     waiting = waiting_points = 0
@@ -67,6 +70,8 @@ async def compact_all(
             )
             if is_worthwhile(one.chunks, one.points, is_over=one.is_over):
                 await _compact_one(compaction, one, progress, rests=rests)
+                if between is not None:
+                    await between()
             else:
                 waiting += one.chunks
                 waiting_points += one.points

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import time
+import uuid
 
 import pytest
 
-from ingest.compaction.upkeep import upkeep
+from ingest.compaction import worker
+from ingest.compaction.upkeep import _one_round, upkeep
 from ingest.compaction.worker import Progress, compact_all
 from ingest.store.compaction import Compaction
 from tests.conftest import run_ingest
@@ -82,6 +84,32 @@ async def test_the_service_looks_for_silence_by_itself(store, run_id, monkeypatc
         await until(is_lost)
         await store.log(run_id, (2, 2, 1.0))
         await until(is_back)
+
+
+async def test_a_backlog_does_not_keep_it_from_looking(store, run_id, monkeypatch):
+    """Two looks in one round: the first finds nobody silent, the one between two series does."""
+    monkeypatch.setattr("ingest.compaction.upkeep.PAUSE", 0.0)
+    await store.log(run_id, (1, 1, 1.0))
+    backlog = uuid.uuid4()
+    for key in ("a", "b", "c"):
+        await store.log(backlog, (1, 1, 1.0), key=key)
+        await store.log(backlog, (2, 2, 1.0), key=key)
+    await store.end(backlog)
+    compact_one, compacted = worker._compact_one, []
+
+    async def compact(compaction, series, *rest, **options):
+        compacted.append(series.key)
+        if len(compacted) == 1:
+            await silence(store, 100.0)
+        elif len(compacted) == 2:
+            assert await status(store, run_id) == "LOST"
+        await compact_one(compaction, series, *rest, **options)
+
+    monkeypatch.setattr(worker, "_compact_one", compact)
+    async with Compaction.open(store.url) as compaction:
+        assert compaction is not None
+        await _one_round(compaction, compacts=True, lost_after=60.0)
+    assert compacted == ["a", "b", "c"]
 
 
 async def test_the_service_compacts_in_the_background(store, run_id):
