@@ -186,6 +186,18 @@ def test_a_name_and_its_tag_are_one(api: Api, fields: dict[str, Any], name: str)
         assert seen() == ("batched", ["batched"]), f"{path}: an empty name changes nothing"
 
 
+def test_a_deleted_run_keeps_its_files_and_is_found(api: Api):
+    info = api.post("runs/create")["run"]["info"]
+    place = "/api/2.0/mlflow-artifacts/artifacts/" + info["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    assert api.send("PUT", f"{place}/a.txt", body=b"hello").status == 200
+    api.post("runs/delete", run_id=info["run_id"])
+    assert api.send("GET", f"{place}/a.txt").content == b"hello"
+    assert api.get("artifacts/list", run_id=info["run_id"])["files"][0]["path"] == "a.txt"
+    for view, number in (("ALL", 1), ("DELETED_ONLY", 1), ("ACTIVE_ONLY", 0)):
+        asked = {"experiment_ids": ["0"], "filter": f"run_id = '{info['run_id']}'", "run_view_type": view}
+        assert len(api.post("runs/search", **asked).get("runs", [])) == number
+
+
 @pytest.mark.parametrize("ours", [False, True], ids=["MLflow's API", "our own"])
 def test_a_child_leaves_its_parent_with_the_tag(api: Api, ours: bool):
     parent = api.new_run()

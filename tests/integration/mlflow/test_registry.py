@@ -53,6 +53,18 @@ async def test_registered_models(rest: Rest):
     )
 
 
+@pytest.mark.parametrize("kind", ["registered-models", "model-versions"])
+async def test_an_absent_description_is_not_an_empty_one(rest: Rest, kind: str):
+    """And an update without one takes it away."""
+    await register(rest, "net", description="")
+    named = {"name": "net", "version": "1"} if kind == "model-versions" else {"name": "net"}
+    for sent, shown in (("text", "text"), ("", ""), (None, None), ("ü", "ü")):
+        more = {} if sent is None else {"description": sent}
+        await rest.call("PATCH", f"{kind}/update", json={**named, **more})
+        (found,) = (await rest.get(f"{kind}/get", **named)).values()
+        assert found.get("description") == shown
+
+
 async def test_versions_are_numbered_once(rest: Rest):
     assert [await register(rest, "net") for _ in range(3)] == ["1", "2", "3"]
     await rest.post("registered-models/alias", name="net", alias="best", version="3")
