@@ -10,11 +10,13 @@ from ingest.mlflow.experiments import experiment_number
 from ingest.mlflow.fields import Field, Table, enum, int32, int64, read, string, wrong_type
 
 __all__ = [
+    "LIST_EXPERIMENTS",
     "SEARCH_EXPERIMENTS",
     "SEARCH_RUNS",
     "SearchExperiments",
     "SearchRuns",
     "ViewType",
+    "read_list_experiments",
     "read_search_experiments",
     "read_search_runs",
 ]
@@ -39,6 +41,10 @@ SEARCH_EXPERIMENTS = Table(
     Field("filter", string),
     Field("order_by", string, repeated=True),
     Field("view_type", enum(VIEW_TYPES)),
+)
+
+LIST_EXPERIMENTS = Table(
+    Field("view_type", enum(VIEW_TYPES)), Field("max_results", int64), Field("page_token", string)
 )
 
 
@@ -81,20 +87,37 @@ def read_search_runs(body: Any) -> SearchRuns:
 def read_search_experiments(body: Any) -> SearchExperiments:
     """A request of experiments/search."""
     fields = read(SEARCH_EXPERIMENTS, body)
-    max_results = fields.integer("max_results")  # absent is 0 and refused: the reference server asks for it
+    return SearchExperiments(
+        filter=fields.text("filter"),
+        view_type=cast("ViewType", fields.text("view_type", "ACTIVE_ONLY")),
+        # Absent is 0 and refused: the reference server asks for it.
+        max_results=_page_of_experiments(fields.integer("max_results")),
+        order_by=tuple(fields.texts("order_by")),
+        page_token=fields.text("page_token"),
+    )
+
+
+def read_list_experiments(body: Any) -> SearchExperiments:
+    """A request of experiments/list, which MLflow 1 asks in place of a search: all of a stage, newest first."""
+    fields = read(LIST_EXPERIMENTS, body)
+    return SearchExperiments(
+        filter="",
+        view_type=cast("ViewType", fields.text("view_type", "ACTIVE_ONLY")),
+        max_results=_page_of_experiments(fields.integer("max_results", MAX_RESULTS)),
+        order_by=(),
+        page_token=fields.text("page_token"),
+    )
+
+
+def _page_of_experiments(max_results: int) -> int:
+    """max_results, if a page can have so many."""
     if max_results <= 0:
         raise refused(_not_positive(max_results))
     if max_results > MAX_RESULTS:
         raise refused(
             f"Invalid value {max_results} for parameter 'max_results' supplied. It must be at most {MAX_RESULTS}"
         )
-    return SearchExperiments(
-        filter=fields.text("filter"),
-        view_type=cast("ViewType", fields.text("view_type", "ACTIVE_ONLY")),
-        max_results=max_results,
-        order_by=tuple(fields.texts("order_by")),
-        page_token=fields.text("page_token"),
-    )
+    return max_results
 
 
 def _not_positive(number: int) -> str:

@@ -81,4 +81,8 @@ ROUTES = (
         "GET", "experiments/search", searches.read_search_experiments, experiments,
         query=searches.SEARCH_EXPERIMENTS, access="read",
     ),
+    *endpoint(
+        "GET", "experiments/list", searches.read_list_experiments, experiments,
+        query=searches.LIST_EXPERIMENTS, access="read",
+    ),
 )  # fmt: skip

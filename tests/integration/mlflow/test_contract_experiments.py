@@ -254,3 +254,17 @@ def test_searches(api: Api, searched: list[str], where: str, order: list[str], n
 def test_stages_are_searched_for(api: Api, searched: list[str], view: Any, names: list[str]):
     found = api.post("experiments/search", max_results=9, filter="tags.team = 'search'", view_type=view)
     assert [one["name"] for one in found["experiments"]] == names
+
+
+def test_mlflow_1_lists_what_later_versions_search(api: Api, searched: list[str]):
+    def listed(**query: Any) -> tuple[list[str], str]:
+        page = api.get("experiments/list", **query)
+        return [one["experiment_id"] for one in page["experiments"]], page.get("next_page_token", "")
+
+    for view in ("ACTIVE_ONLY", "DELETED_ONLY", "ALL"):
+        found = api.post("experiments/search", max_results=1000, view_type=view)["experiments"]
+        assert listed(view_type=view) == ([one["experiment_id"] for one in found], "")
+    first, token = listed(max_results=1)
+    assert (first + listed(page_token=token)[0], "") == listed()
+    assert searched[-1] not in listed()[0]
+    assert api.get("experiments/list", max_results=0)[:2] == (400, INVALID)

@@ -112,7 +112,6 @@ def test_a_delete_carries_a_body(api: Api):
         ("POST", "/api/2.0/mlflow//runs/create"),
         ("GET", "/api/2.0/mlflow/runs/create"),
         ("PUT", "/api/2.0/mlflow/runs/create"),
-        ("GET", "/api/2.0/mlflow/experiments/list"),
         ("POST", "/api/3.0/mlflow/runs/create"),
         ("GET", "/api/3.0/mlflow/server-features"),
         ("GET", "/api/2.0/mlflow-artifacts/nothing"),

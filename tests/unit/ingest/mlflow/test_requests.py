@@ -29,6 +29,7 @@ READERS = {
     "experiments/delete-experiment-tag": experiments.read_delete_tag,
     "experiments/search-datasets": experiments.read_search_datasets,
     "experiments/search": searches.read_search_experiments,
+    "experiments/list": searches.read_list_experiments,
     "runs/create": runs.read_create,
     "runs/get": runs.read_run_id,
     "runs/update": runs.read_update,
