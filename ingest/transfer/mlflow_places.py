@@ -24,8 +24,8 @@ from ingest_schema.ids import parse_id
 
 __all__ = ["is_local", "local_files", "location_here", "run_id_of"]
 
-_OF_MODEL: Final = re.compile(r"(?:.*/)?models/(m-[^/]+)/artifacts(?P<rest>/.*)?")
-_OF_RUN: Final = re.compile(r"(?:.*/)?([^/]+)/artifacts(?P<rest>/.*)?")
+_OF_MODEL: Final = re.compile(r"(?:.*?/)?models/(m-[0-9a-f]{32})/artifacts(?P<rest>/.*)?")
+_OF_RUN: Final = re.compile(r"(?:.*?/)?([0-9a-f]{32})/artifacts(?P<rest>/.*)?")
 
 
 def run_id_of(text: str) -> UUID:

@@ -321,7 +321,7 @@ def test_with_an_experiment_come_the_versions_of_its_runs_and_what_is_here_stays
         (run.parent / "meta.yaml").write_text(f"experiment_id: '{number}'\nname: e{number}\n")
         (run / "meta.yaml").write_text(f"run_id: {run_id}\nstatus: 3\nstart_time: 5\nend_time: 9\n")
         (version / "meta.yaml").write_text(
-            f"name: net\nversion: {number}\nsource: /gone/{number}/{run_id}/artifacts/m\nrun_id: {run_id}\ncurrent_stage: None\n{times}"
+            f"name: net\nversion: {number}\nsource: /artifacts/{number}/{run_id}/artifacts/m/artifacts\nrun_id: {run_id}\ncurrent_stage: None\n{times}"
         )
     for name in ("net", "other"):
         (root / "models" / name / "aliases").mkdir(parents=True)
@@ -339,7 +339,7 @@ def test_with_an_experiment_come_the_versions_of_its_runs_and_what_is_here_stays
     assert "../x" in first["notes"][0]
     assert query(database_url, names) == [("net", "theirs", 1)]
     ((number,),) = query(database_url, "SELECT experiment_id FROM experiments WHERE name = 'e1'")
-    here = f"mlflow-artifacts:/{number}/{'a' * 32}/artifacts/m"
+    here = f"mlflow-artifacts:/{number}/{'a' * 32}/artifacts/m/artifacts"
     assert query(database_url, versions) == [(1, "None", here)]
     assert query(database_url, "SELECT * FROM model_aliases") == []
 
