@@ -244,11 +244,16 @@ def test_a_found_run_is_whole(runs: Runs):
     assert found["inputs"]["dataset_inputs"][0]["dataset"]["digest"] == "1a"
 
 
-def test_what_was_written_is_found_by_the_next_search(runs: Runs):
-    run_id = runs.api.new_run(experiment_id=runs.experiment, run_name="later")
+def test_what_was_written_is_found_by_the_next_search(api: Api):
+    experiment = api.post("experiments/create", name="written")["experiment_id"]
+
+    def found(where: str) -> list[str]:
+        answer = api.post("runs/search", experiment_ids=[experiment], filter=where)
+        return [run["info"]["run_id"] for run in answer.get("runs", [])]
+
+    run_id = api.new_run(experiment_id=experiment)
     for i in range(3):
-        runs.api.post("runs/log-metric", run_id=run_id, key="seen", value=i, timestamp=1, step=i)
-        (found,) = runs.ask(filter=f"metrics.seen = {i}")["runs"]
-        assert found["info"]["run_id"] == run_id
-    runs.api.post("runs/delete", run_id=run_id)
-    assert runs.ask(filter="metrics.seen >= 0") == {}
+        api.post("runs/log-metric", run_id=run_id, key="seen", value=i, timestamp=1, step=i)
+        assert found(f"metrics.seen = {i}") == [run_id]
+    api.post("runs/delete", run_id=run_id)
+    assert found("metrics.seen >= 0") == []
