@@ -95,10 +95,15 @@ def run(
     """A `Run`. Each list is a JSON array as text, or None where it would be empty."""
     return {
         "info": info,
-        "data": _present(metrics=metrics, params=params, tags=tags),
+        "data": _present(metrics=_signed(metrics), params=params, tags=tags),
         "inputs": _present(dataset_inputs=dataset_inputs, model_inputs=model_inputs),
         "outputs": _present(model_outputs=model_outputs),
     }
+
+
+def _signed(metrics: str | None) -> str | None:
+    """PostgreSQL writes a negative zero as -0, which Python's json reads as an integer, without its sign."""
+    return metrics and metrics.replace('"value" : -0,', '"value" : -0.0,')
 
 
 def _present(**lists: str | None) -> dict[str, orjson.Fragment]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -152,6 +153,16 @@ def test_the_latest_is_by_step_time_and_value(api: Api, points: list[Any], lates
     assert api.get("runs/get", run_id=run_id)["run"]["data"]["metrics"] == [metric("k", *latest)]
     history = api.get("metrics/get-history", run_id=run_id, metric_key="k")["metrics"]
     assert sorted(history, key=repr) == sorted(sent, key=repr), "each once, though sent twice"
+
+
+@pytest.mark.parametrize("value", [-0.0, 0.0, 5e-324, 1.7976931348623157e308, 0.1 + 0.2, 1e23, 2.0**53 + 2])
+def test_a_value_comes_back_to_the_last_bit(api: Api, value: float):
+    run_id = api.new_run()
+    api.post("runs/log-metric", run_id=run_id, **metric("k", value))
+    for path in (f"runs/get?run_id={run_id}", f"metrics/get-history?run_id={run_id}&metric_key=k"):
+        found = json.loads(api.send("GET", path).content)  # as MLflow's client reads it
+        (point,) = found["run"]["data"]["metrics"] if "run" in found else found["metrics"]
+        assert repr(float(point["value"])) == repr(value)
 
 
 def test_points_that_differ_anywhere_are_both_kept_and_equal_ones_once(api: Api):
