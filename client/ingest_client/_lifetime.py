@@ -12,13 +12,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ingest_client import _sigterm
 
 if TYPE_CHECKING:
     from ingest_client._artifacts_queue import ArtifactQueue
@@ -33,7 +34,6 @@ __all__ = [
     "on_end",
     "register",
     "status_of",
-    "undisturbed",
     "writer_opened",
 ]
 
@@ -130,10 +130,10 @@ def status_of(kind: type[BaseException] | None) -> str:
 def writer_opened(run: Run) -> None:
     """A process has begun to write; in a multiprocessing child, which skips atexit, its own way of finishing is used."""
     register(run)
-    util = sys.modules.get("multiprocessing.util")
-    process = sys.modules.get("multiprocessing.process")
-    if util is not None and process is not None and process.parent_process() is not None:
-        util.Finalize(None, finish, args=("FINISHED", _CHILD_TIMEOUT), exitpriority=10)
+    if _sigterm.is_multiprocessing_child():
+        sys.modules["multiprocessing.util"].Finalize(
+            None, finish, args=("FINISHED", _CHILD_TIMEOUT), exitpriority=10
+        )
 
 
 def finish(status: str, timeout: float | None = None) -> None:
@@ -205,7 +205,7 @@ def _install() -> None:
         atexit.register(_at_exit)
         _chain_excepthook()
         os.register_at_fork(after_in_child=_after_fork_in_child)
-    _take_sigterm()
+    _sigterm.take(finish)
 
 
 def _at_exit() -> None:
@@ -228,57 +228,13 @@ def _chain_excepthook() -> None:
     sys.excepthook = excepthook
 
 
-def _take_sigterm() -> None:
-    """Take SIGTERM where nobody else has; only the main thread may."""
-    if (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    ):
-        signal.signal(signal.SIGTERM, _on_sigterm)
-
-
-_undisturbed_num = 0
-_has_come = False
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """A moment of the main thread for whose end our handler of SIGTERM waits.
-
-    The handler waits for senders, and they for locks of their spools: one that the interrupted thread holds would cost it the whole
-    time-out. Only for what is short and waits for nobody.
-    """
-    global _undisturbed_num, _has_come
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    _undisturbed_num += 1
-    try:
-        yield
-    finally:
-        _undisturbed_num -= 1
-        if _has_come and not _undisturbed_num:
-            _has_come = False
-            _on_sigterm(signal.SIGTERM, None)
-
-
-def _on_sigterm(number: int, frame: FrameType | None) -> Any:
-    global _has_come
-    del frame
-    if _undisturbed_num:
-        _has_come = True
-        return
-    finish("KILLED")
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
 def _after_fork_in_child() -> None:
     from ingest_client._writer import warn
 
     global _lock
     _lock = threading.RLock()
     warn.renew()
+    _sigterm.forget()
     for run in _runs.values():
         run.after_fork_in_child()
     # None of them is this process's to end. One that logs here comes back as a writer (writer_opened).

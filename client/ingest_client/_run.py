@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
-from ingest_client import _account, _flushing, _lifetime
+from ingest_client import _account, _flushing, _lifetime, _sigterm
 from ingest_client._artifacts import ArtifactMethods
 from ingest_client._identity import RunInfo, user_name
 from ingest_client._settings import Settings
@@ -183,7 +183,7 @@ class Run(ArtifactMethods):
             if companion is not None:
                 companion.end()
             self.writer.conclude()
-        with _lifetime.undisturbed():
+        with _sigterm.undisturbed():
             if not self.is_active:
                 return
             self._status = status

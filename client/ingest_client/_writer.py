@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from ingest_client import _lifetime
+from ingest_client import _lifetime, _sigterm
 from ingest_client._account import last_report, report
 from ingest_client._bell import Bell
 from ingest_client._handover import parked_points, sweep_children, sweep_orphans
@@ -186,7 +186,7 @@ class Writer:
             self.recorder.deferrer.wait(self.settings.shutdown_timeout)
         if self.recorder.spool is not None:
             # An end goes on whatever its last report meets.
-            with _lifetime.undisturbed(), contextlib.suppress(Exception):
+            with _sigterm.undisturbed(), contextlib.suppress(Exception):
                 self.put_event("heartbeat", last_report(self), self.recorder.spool)
 
     def end(self, status: str, end_time_ms: int) -> None:

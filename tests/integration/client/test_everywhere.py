@@ -135,6 +135,33 @@ def test_pools_of_processes(start, database_url, tmp_path, method):
     assert ask(database_url, "SELECT count(*), min(status) FROM runs") == [(1, "FINISHED")]
 
 
+def test_a_child_that_waits_for_ever_is_ended_by_a_sigterm_that_its_main_thread_did_not_notice(
+    start, database_url, tmp_path
+):
+    """What a pool's end does to a worker in the instant in which it goes to wait; here another thread gets the signal."""
+    source = """
+        import multiprocessing, signal, threading
+        import ingest
+        def work(run, lock):
+            run.log_metric("a", 1.0, 1)
+            threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()
+            lock.acquire()
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("fork")
+            lock = context.Lock()
+            with ingest.start_run() as run, lock:
+                child = context.Process(target=work, args=(run, lock))
+                child.start()
+                child.join(30)
+                code = child.exitcode
+                child.kill()
+                assert code == -signal.SIGTERM, code
+    """
+    finish(start(source))
+    run_ingest("sync", str(tmp_path / "spool"))
+    assert ask(database_url, POINTS) == [(1, 1)]
+
+
 @pytest.mark.parametrize("persistent", [True, False])
 def test_workers_of_data_loaders(start, database_url, tmp_path, persistent):
     pytest.importorskip("torch")

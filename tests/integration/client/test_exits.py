@@ -200,8 +200,9 @@ def test_data_loader_workers_log_and_those_that_do_not_start_nothing(script, stu
             def __getitem__(self, i):
                 if self.run is not None:
                     self.run.log_metric("loaded", 1.0, i)
-                ours = {t.name for t in threading.enumerate() if t.name.startswith("ingest-")} - {"ingest-sweep"}
-                assert len(ours) <= (self.run is not None), ours
+                ours = [t.name.split("-")[1] for t in threading.enumerate() if t.name.startswith("ingest-")]
+                ours = sorted(name for name in ours if name != "sweep")
+                assert ours == (["sender", "sigterm"] if self.run is not None else []), ours
                 return i
 
         with ingest.start_run() as run:
