@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingest.cli.common import EXIT_USAGE, AsJson, Config, DatabaseUrl, DataDir, fail, load, print_json, run
+from ingest_schema.limits import INT64_MAX
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -126,7 +127,7 @@ async def _experiment_id(database: Database, text: str) -> int:
     try:
         return (await get_experiment_by_name(database, text)).experiment_id
     except ExperimentUnknown as error:
-        if not text.isdecimal():
+        if not text.isdecimal() or int(text) > INT64_MAX:
             fail(error)
     try:
         return (await get_experiment(database, int(text))).experiment_id

@@ -196,6 +196,8 @@ with mlflow.start_run(run_name="outer") as outer, mlflow.start_run(run_name="inn
     runs["outer"], runs["inner"] = outer.info.run_id, inner.info.run_id
     mlflow.set_tag("kind", "inner")
 
+# --- what MLflow would cut, refuse or replace: only where `mlflow` is ours ------------------------------------------------------
+
 with mlflow.start_run():
     try:
         mlflow.start_run()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -18,6 +19,7 @@ import pytest
 
 from tests.conftest import ServiceProcess
 
+ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(__file__).parent / "scripts"
 VERSIONS = ("3.17.2", "2.22.5")
 """The newest 3.x on the index with all its parts, and the last of 2.x."""
@@ -76,22 +78,35 @@ def _lend(home: Path, package: str) -> None:
 @pytest.fixture(scope="session", params=VERSIONS)
 def stock_client(request: pytest.FixtureRequest) -> Path:
     """The interpreter of each version; one test process makes the environment, the others wait for it."""
-    return _locked_python(request.param, whole=False)
+    return locked_python(request.param, whole=False)
 
 
 @pytest.fixture(scope="session", params=VERSIONS)
 def whole_client(request: pytest.FixtureRequest) -> Path:
     """The same with flavours: scikit-learn, PyTorch, Lightning."""
-    return _locked_python(request.param, whole=True)
+    return locked_python(request.param, whole=True)
 
 
-def _locked_python(version: str, *, whole: bool) -> Path:
+def locked_python(version: str, *, whole: bool) -> Path:
+    """`stock_python`, made by one test process while the others wait."""
     import fcntl
 
     lock = platformdirs.user_cache_path("ingest-tests", ensure_exists=True) / "mlflow.lock"
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         return stock_python(version, whole=whole)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our distribution as it is installed beside MLflow, entry points included."""
+    sources, target = tmp_path_factory.mktemp("sources") / "s", tmp_path_factory.mktemp("installed")
+    shutil.copytree(
+        ROOT, sources, ignore=shutil.ignore_patterns(".git", ".venv", "*.so", "__pycache__", ".*_cache")
+    )
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]
+    subprocess.run([*command, target, sources], check=True, timeout=300)
+    return target
 
 
 @pytest.fixture

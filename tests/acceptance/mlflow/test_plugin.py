@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -16,22 +14,9 @@ from tests.acceptance.mlflow.conftest import QUIET, RunScript
 from tests.acceptance.mlflow.test_stock_client import ask, post_run
 from tests.conftest import ServiceProcess, free_port, run_ingest
 
-ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 RunPlugin = Callable[..., str]
-
-
-@pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our distribution as it is installed beside MLflow, entry points included."""
-    sources, target = tmp_path_factory.mktemp("sources") / "s", tmp_path_factory.mktemp("installed")
-    shutil.copytree(
-        ROOT, sources, ignore=shutil.ignore_patterns(".git", ".venv", "*.so", "__pycache__", ".*_cache")
-    )
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]
-    subprocess.run([*command, target, sources], check=True, timeout=300)
-    return target
 
 
 @pytest.fixture

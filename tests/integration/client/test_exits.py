@@ -60,6 +60,28 @@ BOUNDS = {"healthy": 3.0, "dead": 3.0, "black_hole": 3.5, "slow": 3.5}
 """Seconds from the end of logging to the end of the process; shutdown_timeout is 1.5 in these scripts."""
 
 
+@pytest.fixture(scope="module")
+def exits():
+    """Rows of the matrix: who, how, where to, seconds to the exit, points lost. `pytest -s` shows them as a table of Markdown."""
+    rows: dict[tuple[str, str, str], tuple[float, int]] = {}
+    yield rows
+    if len(rows) > 1:
+        servers = [*BOUNDS]
+        print(
+            "\n\n| script | ends by | "
+            + " | ".join(servers)
+            + " | points lost |\n"
+            + "|---" * (3 + len(servers))
+            + "|"
+        )
+        for body in BODIES:
+            for end in ENDS:
+                found = [rows.get((body, end, server)) for server in servers]
+                seconds = [f"{row[0]:.2f} s" if row else "" for row in found]
+                lost = sum(row[1] for row in found if row)
+                print(f"| {body} | {end} | " + " | ".join(seconds) + f" | {lost} |")
+
+
 def source_of(body: str, end: str) -> str:
     source = BODIES[body].replace("END", end)
     # A sleep that blocks the loop would keep asyncio from seeing Ctrl-C.
@@ -69,7 +91,7 @@ def source_of(body: str, end: str) -> str:
 @pytest.mark.parametrize("body", [*BODIES])
 @pytest.mark.parametrize("end", [*ENDS])
 @pytest.mark.parametrize("server", [*BOUNDS])
-def test_exit_matrix(script, spool_dir, body, end, server):
+def test_exit_matrix(script, spool_dir, exits, *, body, end, server):
     """Wherever it is hit, the process ends in bounded time, and afterwards everything is on the service, once."""
     statement, code, status = ENDS[end]
     stub = Stub()
@@ -92,6 +114,7 @@ def test_exit_matrix(script, spool_dir, body, end, server):
         assert "ingest sync" in output
     with running_stub(port, stub):
         sync_spool(spool_dir)
+    exits[body, end, server] = took, 1000 - len({p[:2] for p in stub.points()})
     assert Counter(p[0] for p in stub.points()) == {"a": 500, "b": 500}
     assert len({p[:2] for p in stub.points()}) == 1000
     ends = [event.body["status"] for event in stub.events() if event.kind == "run_end"]

@@ -77,6 +77,12 @@ def test_runs_are_chosen_by_id_by_experiment_and_by_filter(world):
     for experiment in ("experiment 1", str(number)):
         assert chosen(experiments=[experiment]) == (None, [number])
         assert chosen(experiments=[experiment], where="metrics.loss >= 0") == ([other], None)
-    for wrong in ({"runs": ["x"]}, {"experiments": ["none"]}, {"experiments": ["999"]}, {"where": "loss <"}):
+    for wrong in (
+        {"runs": ["x"]},
+        {"experiments": ["none"]},
+        {"experiments": ["999"]},
+        {"experiments": ["9" * 30]},
+        {"where": "loss <"},
+    ):
         with pytest.raises(typer.Exit):
             chosen(**wrong)
