@@ -10,7 +10,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 KEEP   ?= 1
 ARGS   ?=
-WORKERS ?= 2
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,7 +32,7 @@ serve: $(VENV)/.installed-server
 
 test: $(VENV)/.installed-test
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory node_modules/.installed; fi
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	@$(BIN)/ruff check .

@@ -93,6 +93,13 @@ async def wait_until(
         await asyncio.sleep(interval)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several test processes the slow files come first, so that none is left to one process at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def wait_for() -> Callable[..., Awaitable[Any]]:
     return wait_until

@@ -25,7 +25,7 @@ from ingest_schema.ids import new_id, parse_id
 ROOT = Path(__file__).parents[3]
 TINY = Workload(name="tiny", writers=3, processes=2, metrics=5, chunk_points=4, duration=0.5, warmup=0.1)
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,8 @@ from ingest import chart_process
 
 
 def drawing_processes(of: int | None = None) -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process(of).children(recursive=True)
-        if "ingest.web.chart_worker" in child.cmdline()
-    ]
+    """Those that this process, or another, has started itself."""
+    return [child for child in psutil.Process(of).children() if "ingest.web.chart_worker" in child.cmdline()]
 
 
 def socket_of(process: psutil.Process) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ServiceProcess, StartService, run_apart
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 
 TRAIN = """
     import os, signal, sys, time

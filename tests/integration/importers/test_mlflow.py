@@ -24,6 +24,8 @@ Told = dict[str, Any]
 """What MLflow tells of its store, see `scripts/write_mlflow.py`."""
 NEW = ("runs", "points", "artifacts", "models", "model_versions")
 
+pytestmark = pytest.mark.slow
+
 
 def stored(url: str, run_id: str) -> dict[str, Any]:
     """A run as it is here, in the form in which the script shows it."""
