@@ -67,7 +67,7 @@ CROSS JOIN LATERAL (
 WHERE c.chunk_count > 0;
 
 -- name: chunk_points
--- The points of chunks as they came in. $1 run_id, $2 ctid[] as text, of the same snapshot as the summaries. Elements of arrays as
+-- The points of chunks as they came in. $1 run_id, $2 ctid[], of the same snapshot as the summaries. Elements of arrays as
 -- array_send gives them, without the arrays' headers of 20 bytes.
 SELECT string_agg(tidsend(ctid), '') AS tids,
        string_agg(int4send(n), '') AS n,
@@ -75,10 +75,10 @@ SELECT string_agg(tidsend(ctid), '') AS tids,
        string_agg(substr(array_send(times_ms), 21), '') AS times_ms,
        string_agg(substr(array_send("values"), 21), '') AS "values"
 FROM metric_chunks
-WHERE run_id = $1 AND ctid = ANY ($2::text::tid[]);
+WHERE run_id = $1 AND ctid = ANY ($2::tid[]);
 
 -- name: packed_points
--- The points of packed chunks. $1 run_id, $2 ctid[] as text, $3 whether their times are wanted, too.
+-- The points of packed chunks. $1 run_id, $2 ctid[], $3 whether their times are wanted, too.
 SELECT string_agg(tidsend(ctid), '') AS tids,
        string_agg(int4send(n), '') AS n,
        string_agg(int8send(lo_step), '') AS lo_step,
@@ -92,12 +92,12 @@ SELECT string_agg(tidsend(ctid), '') AS tids,
        CASE WHEN $3 THEN COALESCE(string_agg(substr(array_send(time_residuals), 21), ''), '') END AS time_residuals,
        string_agg(substr(array_send("values"), 21), '') AS "values"
 FROM packed_chunks
-WHERE run_id = $1 AND ctid = ANY ($2::text::tid[]);
+WHERE run_id = $1 AND ctid = ANY ($2::tid[]);
 
 -- name: packed_blocks
--- The blocks of packed chunks, of those that have any. $1 run_id, $2 ctid[] as text.
+-- The blocks of packed chunks, of those that have any. $1 run_id, $2 ctid[].
 SELECT string_agg(tidsend(ctid), '') AS tids,
        string_agg(int4send(length(blocks)), '') AS sizes,
        string_agg(blocks, '') AS blocks
 FROM packed_chunks
-WHERE run_id = $1 AND ctid = ANY ($2::text::tid[]) AND blocks IS NOT NULL;
+WHERE run_id = $1 AND ctid = ANY ($2::tid[]) AND blocks IS NOT NULL;
