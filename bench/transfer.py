@@ -72,8 +72,10 @@ def command(*arguments: str) -> dict[str, Any]:
         output.seek(0)
         text = output.read()
     assert status == 0, f"ingest {' '.join(arguments)} failed"
+    told = json.loads(text)
+    told.pop("target", None)  # a scratch directory
     return {
-        **json.loads(text),
+        **told,
         "process_seconds": round(time.monotonic() - began, 2),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_mib": usage.ru_maxrss // 1024,
