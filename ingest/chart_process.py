@@ -69,6 +69,7 @@ class ChartProcess:
         self._session = session
         self._wanted = asyncio.Event()
         self._ready = asyncio.Event()
+        self._waiting_num = 0
         self._process: asyncio.subprocess.Process | None = None
 
     @classmethod
@@ -125,7 +126,11 @@ class ChartProcess:
 
     async def _until_ready(self) -> None:
         self._wanted.set()
-        await asyncio.wait_for(self._ready.wait(), READY_TIMEOUT)
+        self._waiting_num += 1
+        try:
+            await asyncio.wait_for(self._ready.wait(), READY_TIMEOUT)
+        finally:
+            self._waiting_num -= 1
 
     async def _keep(self) -> None:
         delay = FIRST_DELAY
@@ -133,9 +138,16 @@ class ChartProcess:
             await self._wanted.wait()
             self._wanted.clear()  # whoever asks from now on wants it again, should it die
             started = time.monotonic()
-            code = await self._run_once()
+            try:
+                code = await self._run_once()
+                logger.error("the chart process ended with code %d", code)
+            except (
+                OSError
+            ) as error:  # no memory, no descriptor: the service goes on, and charts when there is one
+                logger.error("the chart process can't be started: %s", error)  # noqa: TRY400  # foreseen
+            if self._waiting_num:
+                self._wanted.set()
             delay = FIRST_DELAY if time.monotonic() - started > LIVED_LONG else min(delay * 2, MOST_DELAY)
-            logger.error("the chart process ended with code %d", code)
             await asyncio.sleep(delay * random.uniform(0.7, 1.3))
 
     async def _run_once(self) -> int:

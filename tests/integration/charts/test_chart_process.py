@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -75,6 +76,16 @@ async def test_a_killed_one_is_replaced_before_anybody_sees_an_error(web_client,
     assert [answer.status for answer in answers] == [200] * 8
     (second,) = drawing_processes()
     assert second.pid != first.pid
+
+
+async def test_one_that_cannot_be_started_is_tried_again_for_who_waits(
+    web_client, path, monkeypatch, caplog, wait_for
+):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    asked = asyncio.create_task(web_client.get(path))
+    await wait_for(lambda: "can't be started" in caplog.text)
+    monkeypatch.undo()
+    assert (await asked).status == 200
 
 
 async def test_one_that_hangs_is_an_answer_that_says_so_and_is_replaced(web_client, path, monkeypatch):
