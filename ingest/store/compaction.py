@@ -26,6 +26,7 @@ from ingest.charts.parts import Float64s, Int64s
 from ingest.compaction.plan import SMALL_PACK_POINTS, Merge, Piece, merges
 from ingest.store import retention, thinning
 from ingest.store.attempts import settle_attempts
+from ingest.store.connect import close_connection
 from ingest.store.errors import DATABASE_ERRORS, Contention, translated
 from ingest.store.liveness import look_for_silence
 from ingest.store.packs import PACK_COLUMNS, PackedPoints, element_column, pack_rows
@@ -108,8 +109,10 @@ class Compaction:
             except DATABASE_ERRORS as error:
                 raise translated(error) from error
             yield cls(connection) if is_ours else None
-        finally:
-            connection.terminate()  # gives up the lock; a dead server must not hold up the end
+        except BaseException:
+            connection.terminate()  # gives up the lock soon; a dead server must not hold up the end
+            raise
+        await close_connection(connection)  # the lock is free when this returns
 
     async def waiting(self, after: tuple[UUID, str]) -> tuple[list[WaitingSeries], tuple[UUID, str] | None]:
         """Some series that have chunks waiting, and where the next look begins; None after the last."""

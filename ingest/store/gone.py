@@ -26,6 +26,7 @@ from uuid import UUID
 
 import asyncpg
 
+from ingest.store.connect import close_connection
 from ingest.store.errors import DATABASE_ERRORS, Contention, NotFound, translated
 from ingest_schema.limits import INT64_MIN
 from ingest_schema.sql import load_queries
@@ -160,8 +161,10 @@ class Gone:
         try:
             (row,) = await _fetch(connection, "take_turn", LOCK)
             yield cls(connection) if row[0] else None
-        finally:
-            connection.terminate()  # gives up the lock; a dead server must not hold up the end
+        except BaseException:
+            connection.terminate()  # gives up the lock soon; a dead server must not hold up the end
+            raise
+        await close_connection(connection)  # the lock is free when this returns
 
     async def narrowed(self, which: Which, experiment: str | None) -> Which:
         """The same, of the experiment called so or with this id.

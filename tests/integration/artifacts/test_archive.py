@@ -59,6 +59,9 @@ async def test_too_many_files_are_refused_before_the_first_byte(
         await anext(zipped(services.artifacts.store, f"0/{run_id}/artifacts", max_files=2))
 
 
+ZEROS = bytes(2**24)
+
+
 class Huge(Reader):
     """A file of zeros that no disk needs to hold."""
 
@@ -67,10 +70,11 @@ class Huge(Reader):
 
     async def chunks(self, start: int, stop: int) -> AsyncIterator[bytes]:
         for _ in range(start, stop, 2**24):
-            yield bytes(2**24)
+            yield ZEROS
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 async def test_a_file_beyond_four_gigabytes_takes_zip64(tmp_path, services: Services):
     from contextlib import asynccontextmanager
 
@@ -86,7 +90,7 @@ async def test_a_file_beyond_four_gigabytes_takes_zip64(tmp_path, services: Serv
     with (tmp_path / "huge.zip").open("wb") as out:
         async for piece in zipped(Store(), "d"):  # type: ignore[arg-type]  # as much of a store as it needs
             largest = max(largest, len(piece))
-            if not piece.strip(b"\0"):  # a hole in place of gigabytes of zeros
+            if piece == ZEROS:  # a hole in place of gigabytes of zeros
                 out.seek(len(piece), io.SEEK_CUR)
             else:
                 out.write(piece)
