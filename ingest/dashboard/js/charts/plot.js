@@ -62,7 +62,8 @@ export function createPlot(place, drawn, options, size) {
       y: false,
       points: { show: false },
       drag: { x: true, y: false, setScale: false },
-      sync: { key: options.syncKey, scales: ["x", null], setSeries: false },
+      // Of the others a chart hears the cursor only: each would take a zoom for its own, and ask to be drawn first.
+      sync: { key: options.syncKey, scales: ["x", null], setSeries: false, filters: { sub: (type) => type === "mousemove" || type === "mouseleave" } },
       bind: { dblclick: () => () => (now.options.onReset(), null) },
     },
     hooks: {
