@@ -14,14 +14,17 @@ from dataclasses import dataclass, field
 
 from ingest.migrations import label, migrate
 from ingest.postgres import BundledPostgres, running_database_url
+from ingest.service.database import EDIT_CONNECTIONS
 from ingest.settings import Settings, mask_url
+from ingest.store import housekeeping
 from ingest.store.connect import wait_until_usable
 
 logger = logging.getLogger(__name__)
 
-SPARE_CONNECTIONS = 30
-"""Of the bundled server beyond those that the workers' pools can open: psql, Grafana, housekeeping, migrations."""
-HOUSEKEEPING_CONNECTIONS = 3
+SPARE_CONNECTIONS = 24
+"""Of the bundled server beyond those that the workers can open: psql, Grafana, commands beside the service, superusers."""
+ROUNDS_CONNECTIONS = 3
+"""Of one worker: what listens for news, compacts, seals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,19 @@ async def reach_database(settings: Settings) -> AsyncIterator[str]:
 
 
 def _bundled(settings: Settings) -> BundledPostgres:
-    pools = settings.writer_connections + settings.reader_connections + settings.sql_connections
     return BundledPostgres(
         settings.data_dir,
         user=settings.postgres_user,
-        connections=settings.workers * (pools + HOUSEKEEPING_CONNECTIONS) + SPARE_CONNECTIONS,
+        connections=settings.workers * _most_connections(settings) + SPARE_CONNECTIONS,
         options=settings.postgres_options,
+    )
+
+
+def _most_connections(settings: Settings) -> int:
+    """Of one worker, with all its pools (`ingest.services.open_services`) at work."""
+    reads = 2 * settings.reader_connections + settings.chart_pool_size + settings.sql_connections
+    return (
+        settings.writer_connections + EDIT_CONNECTIONS + reads + housekeeping.CONNECTIONS + ROUNDS_CONNECTIONS
     )
 
 

@@ -163,8 +163,9 @@ class LimitSettings(BaseModel):
     """Database connections of one process that write batches."""
     reader_connections: int = Field(default=4, ge=1, le=64)
     """Database connections of one process that answer reads; apart, so that readers cannot starve writers."""
-    chart_connections: int = Field(default=2, ge=1, le=64)
-    """Database connections of one process that draw charts; apart again, since one chart may read millions of points."""
+    chart_connections: int = Field(default=0, ge=0, le=64)
+    """Database connections of one process that draw charts; apart again, since one chart may read millions of points. 0: half as many as
+    the machine has cores, 1 to 4; more of them at work than cores left over make writers wait."""
     read_timeout: float = Field(default=30.0, gt=0, le=3600)
     """Seconds that one read of ours may take in PostgreSQL."""
 
@@ -252,6 +253,11 @@ class Settings(
     def artifact_location(self) -> str:
         """The artifact root with its default filled in."""
         return self.artifact_root or str(self.data_dir / "artifacts")
+
+    @property
+    def chart_pool_size(self) -> int:
+        """`chart_connections` with its default filled in."""
+        return self.chart_connections or max(1, min(4, (os.cpu_count() or 1) // 2))
 
     @property
     def is_loopback(self) -> bool:

@@ -44,7 +44,7 @@ _SUMMARIES: Final[dict[Summary, tuple[tuple[str, ...], str]]] = {
 
 _HEX: Final = "replace(({})::text, '-', '')"
 _URI: Final = (
-    "rtrim(COALESCE(NULLIF(e.artifact_location, ''), <base> || e.experiment_id::text), '/') "
+    "rtrim(COALESCE(NULLIF(<e>.artifact_location, ''), <base> || <e>.experiment_id::text), '/') "
     "|| '/' || " + _HEX + " || '/artifacts'"
 )
 _BASE: Final = ("base", "")
@@ -59,11 +59,11 @@ _ATTRIBUTES: Final[dict[str, tuple[tuple[str, ...], str, ColumnType]]] = {
     "duration": (("end_time_ms", "start_time_ms"), "(({})::float8 - {})", "float8"),
     "parent_run_id": (("parent_run_id",), "{}", "uuid"),
     "artifact_uri": (("run_id",), _URI, "text"),
-    "experiment_id": ((), "e.experiment_id", "bigint"),
-    "experiment": ((), "e.name", "text"),
+    "experiment_id": ((), "<e>.experiment_id", "bigint"),
+    "experiment": ((), "<e>.name", "text"),
     "lifecycle": (("lifecycle",), "{}", "text"),
 }
-"""Columns of `runs`, or arrays of `search_segments`; the attribute in terms of them; its type. `e` is the experiment."""
+"""Columns of `runs`, or arrays of `search_segments`; the attribute in terms of them; its type. <e> stands for the experiment."""
 
 _MLFLOW_STATUS: Final = "CASE {} WHEN 'LOST' THEN 'FAILED' ELSE {} END"
 """MLflow has no word for a run whose writers fell silent."""
@@ -150,8 +150,10 @@ _OF_EXPERIMENT: Final = frozenset({"artifact_uri", "experiment", "experiment_id"
 class _Branch:
     """What both branches share: which tables a field needs, and its expression.
 
-    keys: the placeholder of each (kind, key).
+    EXPERIMENT: from which alias its columns are to be read. keys: the placeholder of each (kind, key).
     """
+
+    EXPERIMENT: ClassVar[str]
 
     keys: dict[tuple[str, str], str]
     is_mlflow: bool
@@ -180,6 +182,7 @@ class _Branch:
             return template.format(*(self.source(alias, column) for column in columns))
         if wanted.kind == "attribute":
             columns, template, _ = _ATTRIBUTES[wanted.name]
+            template = template.replace("<e>", self.EXPERIMENT)
             own = [self.own(column) for column in columns]
             if wanted.name == "status" and self.is_mlflow:
                 return _MLFLOW_STATUS.format(own[0], own[0])
@@ -196,6 +199,7 @@ class _Branch:
 class _Open(_Branch):
     """Runs that are not sealed, from the tables of the write path."""
 
+    EXPERIMENT = "e"
     TABLES: ClassVar = {"metric": "series", "param": "params", "tag": "tags"}
 
     def own(self, column: str) -> str:
@@ -222,9 +226,11 @@ class _Open(_Branch):
 class _Sealed(_Branch):
     """Sealed runs: arrays unnested side by side. Sealed runs are active: deleting one breaks its seal.
 
+    In the list of a SELECT, not in its FROM: there each array would first be written into a store of its own, twice the time.
     arrays: what is unnested, with the name of its column in `u`.
     """
 
+    EXPERIMENT = "u"
     TABLES: ClassVar = {"metric": "search_metrics", "param": "search_params", "tag": "search_tags"}
     WHOLE: ClassVar = {"param": "params", "tag": "tags"}
 
@@ -252,13 +258,13 @@ class _Sealed(_Branch):
             f" ON {alias}.segment_id = s.segment_id AND {alias}.key = {self.keys[kind, key]}"
             for (kind, key), alias in self.aliases.items()
         )
-        where = f"{run_id} IS NOT NULL"
-        if scope is not None:
-            where += f" AND s.experiment_id = ANY ({scope})"
+        unnested = [f"unnest({array}) AS {name}" for array, name in self.arrays.items()]
         if any(f.kind == "attribute" and f.name in _OF_EXPERIMENT for f in fields):
             joins += " JOIN experiments AS e ON e.experiment_id = s.experiment_id"
-        arrays, names = ", ".join(self.arrays), ", ".join(self.arrays.values())
+            unnested += ["e.experiment_id", "e.name", "e.artifact_location"]
+        where = "" if scope is None else f" WHERE s.experiment_id = ANY ({scope})"
         return (
-            f"SELECT {run_id} AS id, {start} AS start_time_ms{columns} FROM search_segments AS s{joins}"  # noqa: S608  constants and placeholders
-            f" CROSS JOIN LATERAL unnest({arrays}) AS u ({names}) WHERE {where}"
+            f"SELECT {run_id} AS id, {start} AS start_time_ms{columns}"  # noqa: S608  constants and placeholders
+            f" FROM (SELECT {', '.join(unnested)} FROM search_segments AS s{joins}{where}) AS u"
+            f" WHERE {run_id} IS NOT NULL"
         )

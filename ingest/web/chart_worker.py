@@ -55,7 +55,7 @@ async def _draw() -> int:
     _stand_behind()
     is_over = _over()
     async with Charts.open(
-        message["database_url"], connections=settings.chart_connections, timeout=settings.read_timeout
+        message["database_url"], connections=settings.chart_pool_size, timeout=settings.read_timeout
     ) as charts:
         runner = web.AppRunner(create_chart_app(charts, settings), access_log=None, shutdown_timeout=0)
         await runner.setup()

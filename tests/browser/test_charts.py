@@ -63,7 +63,7 @@ def test_a_spike_of_one_point_is_seen_at_every_zoom_down_to_the_point(open_page,
     expect(chart.locator(".chart-tip .tip-head")).to_have_text(f"{SPIKE_STEP:,}")
     expect(chart.locator(".chart-tip b")).to_have_text("99")
     # Zoom is linked, and taken back by a double click, or by the browser's own button.
-    assert drawn(page, "train/accuracy").locator(".chart-told").inner_text().endswith(" points")
+    expect(drawn(page, "train/accuracy").locator(".chart-told")).to_have_text(re.compile(r"\d points$"))
     chart.locator(".u-over").dblclick()
     expect(chart.locator(".chart-told")).to_contain_text("buckets")
     page.go_back()
