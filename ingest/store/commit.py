@@ -6,6 +6,8 @@
     series     one upsert of the summaries
     COMMIT     with synchronous_commit = on; only now is anybody told
 
+Posts that bring nothing but points of open runs, each beyond those that are stored, take one round trip in place of these (`forward`).
+
 Row locks are taken table by table in this order, in key order within a table: two groups can wait for each other in one
 direction only, in this process or any other. Nothing is kept between groups but the connection.
 
@@ -29,6 +31,7 @@ from ingest.store.effects import (
     joint_end,
 )
 from ingest.store.errors import ContentRefused
+from ingest.store.forward import post_forward
 from ingest.store.outcomes import Gap, Outcome, Refused, Rejection, Repeated, Stored
 from ingest.store.posts import Post, PostOutcome, claim_posts
 from ingest.store.storing import prepare_points, store_points
@@ -76,6 +79,8 @@ async def commit_group(
         asyncpg.PostgresError, OSError, ...: As PostgreSQL and the network have it; `errors.translated` sorts them.
             Nothing was stored, unless the connection broke during COMMIT.
     """
+    if posts and not batches and (stored := await post_forward(connection, posts)) is not None:
+        return [], stored
     # Before the transaction, since almost always all batches are claimed; what posts bring is known in it only.
     prepared = None if posts else prepare_points(batches)
     async with connection.transaction():

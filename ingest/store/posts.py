@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
@@ -41,6 +42,9 @@ __all__ = [
     "RunUnknown",
     "SettledPosts",
     "claim_posts",
+    "joined",
+    "posts_writer",
+    "shared_out",
 ]
 
 Connection = Any  # asyncpg.Connection or its pool proxy, which share no type
@@ -133,6 +137,7 @@ class ModelMissing:
 PostOutcome = Stored | Refused | RunUnknown | RunDeleted | ParamsChanged | ModelMissing
 
 
+@lru_cache(maxsize=4096)
 def posts_writer(run_id: UUID) -> UUID:
     """The writer that all posts to a run share, the same in every process."""
     return uuid5(_WRITER_NAMESPACE, run_id.hex)
@@ -154,19 +159,12 @@ class SettledPosts:
         await _describe_runs(connection, going)
         await _set_tags(connection, going)
         await _add_model_points(connection, going)
-        batches = _batches(going, self.seqs)
+        batches = joined(going, self.seqs)
         kept = await _without_repeats(connection, batches)
         await self._correct_points(connection, kept)
-        self._tell_stored(kept)
+        places = [i for i, _ in self._going()]
+        self.outcomes |= dict(zip(places, shared_out(going, kept), strict=True))
         return [batch for batch in kept if batch.keys]
-
-    def _tell_stored(self, batches: Sequence[Batch]) -> None:
-        """Share what was new out among the posts of a run, so that the sum is right."""
-        left = {batch.run_id: batch.point_count for batch in batches}
-        for i, post in self._going():
-            number = min(post.point_count, left.get(post.run_id, 0))
-            left[post.run_id] = left.get(post.run_id, 0) - number
-            self.outcomes[i] = Stored(number)
 
     async def _find_models(self, connection: Connection) -> None:
         wanted = {point.model_id for _, post in self._going() for point in post.model_points}
@@ -288,13 +286,24 @@ async def _add_model_points(connection: Connection, posts: Sequence[Post]) -> No
 # --- points -----------------------------------------------------------------------------------------------------------
 
 
-def _batches(posts: Sequence[Post], seqs: Mapping[UUID, int]) -> list[Batch]:
-    """One batch for each run that has points."""
+def joined(posts: Sequence[Post], seqs: Mapping[UUID, int]) -> list[Batch]:
+    """One batch for each run that has points, each point once."""
     by_run: dict[UUID, list[Post]] = {}
     for post in posts:
         if post.keys:
             by_run.setdefault(post.run_id, []).append(post)
-    return [_batch(run_id, seqs[run_id], mine) for run_id, mine in by_run.items()]
+    return [_batch(run_id, seqs.get(run_id, 0), mine) for run_id, mine in by_run.items()]
+
+
+def shared_out(posts: Iterable[Post], batches: Iterable[Batch]) -> list[PostOutcome]:
+    """Share what was new out among the posts of a run, so that the sum is right."""
+    left = {batch.run_id: batch.point_count for batch in batches}
+    outcomes: list[PostOutcome] = []
+    for post in posts:
+        number = min(post.point_count, left.get(post.run_id, 0))
+        left[post.run_id] = left.get(post.run_id, 0) - number
+        outcomes.append(Stored(number))
+    return outcomes
 
 
 def _batch(run_id: UUID, seq: int, posts: Sequence[Post]) -> Batch:

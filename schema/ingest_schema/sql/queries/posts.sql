@@ -15,6 +15,15 @@ SET last_seq = w.last_seq + 1, points = w.points + excluded.points, heartbeat_at
 WHERE w.last_seq < 9223372036854775807  -- closed, as the run is being deleted for good
 RETURNING w.run_id, w.last_seq, w.is_sealed;
 
+-- name: post_points
+-- All of a post that only goes forward, see migration 0011.
+SELECT post_points(
+    $1::uuid[], $2::uuid[], $3::bigint[], $4::int[], $5::text[], $6::int[], $7::int[], $8::int[],
+    $9::bigint[], $10::bigint[], $11::float8[], $12::bigint[], $13::bigint[], $14::float8[], $15::float8[],
+    $16::bigint[], $17::bigint[], $18::float8[], $19::float8[], $20::bigint[], $21::bigint[], $22::float8[],
+    $23::bigint[], $24::bigint[], $25::float8[]
+);
+
 -- name: lifecycles
 -- Why a run was not claimed. $1 run_id[].
 SELECT run_id, lifecycle FROM runs WHERE run_id = ANY ($1::uuid[]);
