@@ -6,12 +6,17 @@ Lists that PostgreSQL made as JSON go into the answer as they are (`orjson.Fragm
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 __all__ = ["API_VERSION", "SERVER_INFO", "experiment", "metric_objects", "run", "run_info"]
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
 
 API_VERSION: Final = "3.18.0"
 """Of MLflow, whose REST API this is."""
@@ -85,50 +90,68 @@ def run_info(
 def run(
     info: Mapping[str, Any],
     *,
-    metrics: str | None,
-    params: str | None,
-    tags: str | None,
-    dataset_inputs: str | None,
-    model_inputs: str | None,
-    model_outputs: str | None,
+    metrics: Iterable[tuple[str, float, int, int]],
+    params: Iterable[tuple[str, str]],
+    tags: Iterable[tuple[str, str]],
+    links: Mapping[str, str],
 ) -> dict[str, Any]:
-    """A `Run`. Each list is a JSON array as text, or None where it would be empty."""
+    """A `Run`. A list that would be empty is left out.
+
+    Args:
+        metrics: Key, value, time in ms, step of each.
+        links: JSON arrays as text, by name: dataset_inputs, model_inputs, model_outputs.
+    """
+    data = {
+        "metrics": [
+            {
+                "key": key,
+                "value": value if math.isfinite(value) else _name_of(value),
+                "timestamp": time_ms,
+                "step": step,
+            }
+            for key, value, time_ms, step in metrics
+        ],
+        "params": _labels(params),
+        "tags": _labels(tags),
+    }
+    inputs = {
+        name: orjson.Fragment(links[name]) for name in ("dataset_inputs", "model_inputs") if name in links
+    }
+    outputs = {name: orjson.Fragment(links[name]) for name in ("model_outputs",) if name in links}
     return {
         "info": info,
-        "data": _present(metrics=_signed(metrics), params=params, tags=tags),
-        "inputs": _present(dataset_inputs=dataset_inputs, model_inputs=model_inputs),
-        "outputs": _present(model_outputs=model_outputs),
+        "data": {name: found for name, found in data.items() if found},
+        "inputs": inputs,
+        "outputs": outputs,
     }
 
 
-def _signed(metrics: str | None) -> str | None:
-    """PostgreSQL writes a negative zero as -0, which Python's json reads as an integer, without its sign."""
-    return metrics and metrics.replace('"value" : -0,', '"value" : -0.0,')
-
-
-def _present(**lists: str | None) -> dict[str, orjson.Fragment]:
-    return {name: orjson.Fragment(text) for name, text in lists.items() if text is not None}
+def _labels(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in pairs]
 
 
 def metric_objects(
-    key: str,
-    steps: Sequence[int],
-    times_ms: Sequence[int],
-    values: Sequence[float],
-    run_id: str | None = None,
+    key: str, steps: Int64s, times_ms: Int64s, values: Float64s, run_id: str | None = None
 ) -> bytes:
-    """`Metric` objects as JSON, joined by commas, without brackets. run_id: for the forms that name it."""
-    shown: Sequence[float | str] = values
-    if not all(map(math.isfinite, values)):
-        shown = [value if math.isfinite(value) else _name_of(value) for value in values]
-    columns = zip(shown, times_ms, steps, strict=True)
-    if run_id is None:
-        objects = [{"key": key, "value": v, "timestamp": t, "step": s} for v, t, s in columns]
-    else:
-        objects = [
-            {"key": key, "value": v, "timestamp": t, "step": s, "run_id": run_id} for v, t, s in columns
-        ]
-    return orjson.dumps(objects)[1:-1]
+    """`Metric` objects as JSON, joined by commas, without brackets; there is one at least. run_id: for the forms that name it.
+
+    Columns are written as texts and woven with what stands between them: an object for each point took three times as long.
+    """
+    end = b"}" if run_id is None else b',"run_id":' + orjson.dumps(run_id) + b"}"
+    begin = b'{"key":' + orjson.dumps(key) + b',"value":'
+    pieces = [b"", b',"timestamp":', b"", b',"step":', b"", end + b"," + begin] * len(values)
+    pieces[0::6], pieces[2::6], pieces[4::6] = _texts(values), _texts(times_ms), _texts(steps)
+    pieces[-1] = end
+    is_odd = ~np.isfinite(values)
+    if is_odd.any():
+        for i in np.flatnonzero(is_odd).tolist():
+            pieces[6 * i] = orjson.dumps(_name_of(float(values[i])))
+    return begin + b"".join(pieces)
+
+
+def _texts(column: Int64s | Float64s) -> list[bytes]:
+    """Each number as JSON."""
+    return orjson.dumps(np.ascontiguousarray(column), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
 
 
 def _name_of(value: float) -> str:

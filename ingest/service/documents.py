@@ -1,20 +1,18 @@
-"""Runs with all that belongs to them: latest metrics, params, tags, inputs, outputs; any number in one query.
-
-The lists stay the JSON texts that PostgreSQL made: whoever answers puts them into the answer as they are.
-"""
+"""Runs with all that belongs to them: latest metrics, params, tags, inputs, outputs; any number in one query."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from ingest.service.database import Database
 from ingest.service.errors import RunUnknown
 from ingest_schema.sql import load_queries
 
-__all__ = ["RunDocument", "RunInfo", "get_document", "get_documents", "get_info", "is_gone"]
+__all__ = ["Metric", "RunDocument", "RunInfo", "get_document", "get_documents", "get_info", "is_gone"]
 
 _SQL: Final = load_queries("run_documents")
 _WRITE: Final = load_queries("write")
@@ -35,21 +33,29 @@ class RunInfo:
     artifact_location: str
 
 
-@dataclass(frozen=True, slots=True)
+class Metric(NamedTuple):
+    """The latest point of a metric."""
+
+    key: str
+    value: float
+    time_ms: int
+    step: int
+
+
+@dataclass(slots=True)
 class RunDocument:
-    """A run and its lists; each a JSON array as text, or None where it would be empty."""
+    """A run and its lists, in the order of their keys. links: those of data sets and models that are not empty, by name, as JSON texts."""
 
     info: RunInfo
-    metrics: str | None
-    params: str | None
-    tags: str | None
-    dataset_inputs: str | None
-    model_inputs: str | None
-    model_outputs: str | None
+    parent_run_id: UUID | None
+    metrics: list[Metric] = field(default_factory=list)
+    params: list[tuple[str, str]] = field(default_factory=list)
+    tags: list[tuple[str, str]] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
 
 
-_INFO: Final = tuple(field.name for field in fields(RunInfo))
-_LISTS: Final = tuple(field.name for field in fields(RunDocument))[1:]
+_INFO: Final = tuple(one.name for one in fields(RunInfo))
+_KEY: Final = itemgetter(0)
 
 
 async def get_info(db: Database, run_id: UUID) -> RunInfo:
@@ -74,11 +80,34 @@ async def get_document(db: Database, run_id: UUID) -> RunDocument:
 
 
 async def get_documents(db: Database, run_ids: Sequence[UUID]) -> list[RunDocument]:
-    """Several, in the order of the ids; those that are not there are left out."""
+    """Several, in the order of the ids, which differ; those that are not there are left out."""
     if not run_ids:
         return []
-    rows = await db.fetch(_SQL["documents"], run_ids)
-    return [RunDocument(_info(row), *(row[name] for name in _LISTS)) for row in rows]
+    row = await db.fetchrow(_SQL["documents"], run_ids)
+    infos = zip(*(row[name] or () for name in _INFO), strict=True)
+    found = [
+        RunDocument(RunInfo(*info), parent)
+        for info, parent in zip(infos, row["parent_run_id"] or (), strict=True)
+    ]
+    at = dict(zip(row["run_place"] or (), found, strict=True))
+    for place, *metric in _entries(row, "metric", "key", "value", "time_ms", "step"):
+        at[place].metrics.append(Metric(*metric))
+    for place, key, value in _entries(row, "param", "key", "value"):
+        at[place].params.append((key, value))
+    for place, key, value in _entries(row, "tag", "key", "value"):
+        at[place].tags.append((key, value))
+    for place, name, texts in _entries(row, "link", "name", "list"):
+        at[place].links[name] = texts
+    for document in found:
+        document.metrics.sort(key=_KEY)
+        document.params.sort(key=_KEY)
+        document.tags.sort(key=_KEY)
+    return found
+
+
+def _entries(row: Any, kind: str, *names: str) -> Iterator[tuple[Any, ...]]:
+    """What the row says of all entries of a kind: the place of the run that each belongs to, and its columns."""
+    return zip(*(row[f"{kind}_{name}"] or () for name in ("place", *names)), strict=True)
 
 
 def _info(row: Any) -> RunInfo:

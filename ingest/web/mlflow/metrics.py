@@ -106,9 +106,7 @@ def _answer_runs(key: str, found: Sequence[histories.RunColumns], *, empty: byte
 
 
 def _objects(key: str, columns: Columns, run_id: str | None = None) -> bytes:
-    return metric_objects(
-        key, columns.steps.tolist(), columns.times_ms.tolist(), columns.values.tolist(), run_id
-    )
+    return metric_objects(key, columns.steps, columns.times_ms, columns.values, run_id)
 
 
 ROUTES = (

@@ -33,11 +33,20 @@ def run_answer(document: documents.RunDocument) -> dict[str, Any]:
         _info_answer(document.info),
         metrics=document.metrics,
         params=document.params,
-        tags=document.tags,
-        dataset_inputs=document.dataset_inputs,
-        model_inputs=document.model_inputs,
-        model_outputs=document.model_outputs,
+        tags=_tags(document),
+        links=document.links,
     )
+
+
+def _tags(document: documents.RunDocument) -> list[tuple[str, str]]:
+    """The tags with those that are columns here: the run's name, and its parent where no tag names one."""
+    tags = document.tags
+    found = {key: value for key, value in tags if key != service.NAME_TAG}
+    if document.info.name:
+        found[service.NAME_TAG] = document.info.name
+    if document.parent_run_id is not None:
+        found.setdefault(service.PARENT_TAG, document.parent_run_id.hex)
+    return sorted(found.items())
 
 
 def _info_answer(info: documents.RunInfo) -> dict[str, Any]:

@@ -19,10 +19,14 @@ from ingest_schema.ids import new_id
 from ingest_schema.wire import Batch
 
 Point = tuple[str, int, int, float]
-SERIES = "SELECT key, n, non_finite, first_step, first_time_ms, first_value, last_step, last_time_ms, last_value, min_value, max_value, \
+SERIES = (
+    "SELECT key, n, non_finite, first_step, first_time_ms, first_value, last_step, last_time_ms, last_value, min_value, max_value, \
 min_step, max_step, sum_value FROM series WHERE run_id = $1 ORDER BY key"
-CHUNKS = "SELECT key, seq, lo_step, hi_step, lo_time_ms, hi_time_ms, first_value, last_value, min_value, max_value, min_step, max_step, \
+)
+CHUNKS = (
+    "SELECT key, seq, lo_step, hi_step, lo_time_ms, hi_time_ms, first_value, last_value, min_value, max_value, min_step, max_step, \
 sum_value, n, non_finite, steps, times_ms, values FROM metric_chunks WHERE run_id = $1 ORDER BY seq, key"
+)
 
 
 def post_of(run_id: UUID, *points: Point, **more: Any) -> Post:
@@ -98,9 +102,7 @@ async def test_what_does_not_only_go_forward_is_left_whole_to_the_long_way(db: A
     sealed = await new_run(db)
     await db.execute("UPDATE writers SET is_sealed = true WHERE run_id = $1", sealed)
     resumed = await new_run(db)
-    await db.execute(
-        "INSERT INTO writers (run_id, writer_id, resume_from_step) VALUES ($1, $1, 3)", resumed
-    )
+    await db.execute("INSERT INTO writers (run_id, writer_id, resume_from_step) VALUES ($1, $1, 3)", resumed)
     before = await db.fetchval("SELECT array_agg(w ORDER BY w.run_id)::text FROM writers AS w")
     for post in (
         post_of(run_id, ("a", 5, 5, 1.0)),
