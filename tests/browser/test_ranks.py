@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 import sys
 import textwrap
+import urllib.request
+import uuid
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from ingest_schema import Batch, Event, encode_batch
+from ingest_schema.wire import pack_column
 from tests.browser.conftest import client_environment
 from tests.browser.test_charts import drawn
 from tests.browser.test_options import repainted
@@ -69,3 +74,36 @@ def test_ranks_are_a_mean_in_a_band_or_a_line_each(
     page.get_by_role("tab", name="Charts").click()
     page.get_by_role("button", name="Options").click()
     expect(page.get_by_label("One line for each rank")).to_be_enabled()
+
+
+def log_ranks(url: str, experiment: str, count: int) -> None:
+    """A run to which so many ranks log one point each: a batch from each."""
+    run_id = uuid.uuid4()
+    for rank in range(count):
+        start = {"name": "many ranks", "start_time_ms": 1, "experiment": experiment}
+        events = [
+            Event("run_start", 1, start),
+            Event("writer", 1, {"rank": rank, "world_size": count, "host": "node", "pid": 1}),
+        ]
+        batch = Batch(
+            run_id=run_id, writer_id=uuid.uuid4(), seq=1, sent_ms=2, events=events, keys=("loss",), counts=pack_column("I", [1]),
+            steps=struct.pack("<q", 5), times_ms=struct.pack("<q", 1), values=struct.pack("<d", rank),
+        )  # fmt: skip
+        headers = {"Content-Type": "application/msgpack"}
+        request = urllib.request.Request(f"{url}/api/v1/batches", encode_batch(batch), headers)
+        urllib.request.urlopen(request, timeout=10).close()
+
+
+def test_that_some_ranks_have_no_line_is_told_with_what_shows_all(
+    open_page: Callable[..., Page], experiment: Callable[[str], str], dashboard: str
+) -> None:
+    log_ranks(dashboard, "many-ranks", 70)
+    page = open_page(experiment("many-ranks") + "?show=charts&ranks=1")
+    chart = drawn(page, "loss")
+    expect(chart.locator(".chart-told")).to_have_text("64 lines, 64 points")
+    told = page.get_by_role("status").filter(has_text="64 of the 70 ranks of many ranks have a line")
+    expect(told).to_contain_text("the lowest")
+    page.get_by_role("button", name="Show the band").click()
+    expect(chart.locator(".chart-told")).to_have_text("70 points")
+    expect(told).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("ranks=1"))

@@ -13,6 +13,7 @@ import { formatCount, formatValue } from "../format.js";
 import { follow } from "../stream.js";
 import { Chart } from "./chart.js";
 import { ChartBar } from "./bar.js";
+import { CutRanks, MOST_RANKS } from "./cut.js";
 import { keyMatcher, sectionsOf } from "./match.js";
 
 const MIN_WIDTH = 300; // of a chart, where the number of columns is free
@@ -21,7 +22,6 @@ const HEADING = 42;
 const CAPTION = 62; // what a chart has above and below its plot
 const BEYOND = 400; // pixels above and below the viewport that are mounted already
 const MOST_KEYS = 50_000;
-const MOST_RANKS = 64; // of one run: each is a line and a question
 const NEWS_MS = 700; // news of a live run are fetched that often at most
 
 /**
@@ -55,6 +55,7 @@ export function ChartGrid({ runs: shown, groups, live = [], view, change, onNews
   return html`
     <section class="charts" aria-label="Charts">
       <${ChartBar} view=${view} change=${change} searchRef=${search} keys=${keys ?? []} count=${found.length} problem=${matcher.problem} hasRanks=${runs.some((run) => (run.ranks?.length ?? 0) > 1)} hasGroups=${Boolean(groups)} />
+      ${view.ranks && !groups ? html`<${CutRanks} runs=${shown} ranks=${ranks} showTogether=${() => change({ ranks: false })} />` : null}
       ${error
         ? html`<${ErrorState} error=${error} retry=${retry} />`
         : !runs.length
