@@ -7,9 +7,9 @@ every rank. docs/distributed.md says what that takes of a script.
     launcher        rank and size from                     job known by
     any             as below, if set                       INGEST_JOB_ID
     torchrun        RANK, WORLD_SIZE                       TORCHELASTIC_RUN_ID, MASTER_ADDR, MASTER_PORT; on one machine: the agent
+    Open MPI        OMPI_COMM_WORLD_RANK, …_SIZE           PMIX_NAMESPACE, …_transports; on one machine: the launcher
+    MPICH, Intel    PMI_RANK, PMI_SIZE                     the SLURM step that carries it; on one machine: the launcher
     SLURM (srun)    SLURM_PROCID, SLURM_STEP_NUM_TASKS     SLURM_JOB_ID, SLURM_STEP_ID, SLURM_CLUSTER_NAME
-    Open MPI        OMPI_COMM_WORLD_RANK, …_SIZE           PMIX_NAMESPACE; on one machine: the launcher
-    MPICH, Intel    PMI_RANK, PMI_SIZE                     on one machine: the launcher
     others          RANK, WORLD_SIZE                       MASTER_ADDR, MASTER_PORT; on one machine: the launcher
     a script        RANK, WORLD_SIZE                       INGEST_JOB_ID
 
@@ -40,17 +40,21 @@ _NAMESPACE: Final = UUID("6a1f3c0e-5d0b-4b0e-9b43-0f3b8d2c7a55")
 _RANKS: Final = (
     # (marker, rank, size, local rank, local size)
     ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
-    ("SLURM_STEP_ID", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", ""),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    ("MPI_LOCALRANKID", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+    ("SLURM_STEP_ID", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", ""),
     ("PMI_RANK", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
     ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
     ("INGEST_JOB_ID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
 )  # fmt: skip
-"""In the order in which they are tried: the innermost launcher first, since torchrun runs inside SLURM and MPI jobs."""
+"""In the order in which they are tried: the innermost launcher first. torchrun runs inside SLURM and MPI jobs; and inside a SLURM job the
+two kinds of mpirun have srun start one process of their own on each machine, whose place in that step all ranks of it inherit."""
 
 _JOB: Final = ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 _STEP: Final = ("SLURM_STEP_ID",)
-"""Not for mpirun, which starts the ranks of its own machine outside any step."""
+"""Not for Open MPI, which starts the ranks of its own machine outside any step."""
+_OPEN_MPI: Final = ("PMIX_NAMESPACE", "OMPI_MCA_orte_precondition_transports")
+"""Open MPI 5 names a job by host and pid, Open MPI 4 by a hash of them of 16 bits and, for its transports, a random number of 128."""
 
 FindLauncher = Callable[[str], str | None]
 """The nearest ancestor whose environment has no such variable, as a text that no other process has; None if unknown."""
@@ -124,9 +128,14 @@ def launch_of(
 
 def _launch_by_names(env: Mapping[str, str], ranks: Ranks) -> Launch | None:
     """Ranks on several machines share nothing but words."""
-    if ranks.marker in {"OMPI_COMM_WORLD_RANK", "PMI_RANK"}:
-        names = _values(env, ("PMIX_NAMESPACE", *_JOB))
+    if ranks.marker == "OMPI_COMM_WORLD_RANK":
+        names = _values(env, (*_OPEN_MPI, *_JOB))
         return Launch(" ".join(names), ranks) if names else None
+    if ranks.marker in {"MPI_LOCALRANKID", "PMI_RANK"}:
+        names = _values(
+            env, _JOB + _STEP
+        )  # by their step two mpirun of a SLURM job differ, elsewhere by nothing
+        return Launch(" ".join(names), ranks, is_sure="SLURM_STEP_ID" in env) if names else None
     address, port = env.get("MASTER_ADDR"), env.get("MASTER_PORT")
     if not address or not port:
         return None

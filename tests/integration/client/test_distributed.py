@@ -1,117 +1,19 @@
-"""Several ranks, one run: launched by the real torchrun, and with the variables of SLURM and MPI."""
+"""Several ranks, one run, with the variables that SLURM, MPI and others set; with the launchers themselves: test_launchers.py."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import ServiceProcess, StartService, run_apart
+from tests.conftest import ServiceProcess, StartService
+from tests.integration.client.ranks import ask, environment
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
-
-TRAIN = """
-    import os, signal, sys, time
-    import ingest
-    import torch.distributed as dist
-    dist.init_process_group("gloo")
-    rank = dist.get_rank()
-    with ingest.start_run(run_name="one") as run:
-        for step in range(100):
-            run.log_metrics({"loss": float(rank), f"only/{rank}": 1.0}, step)
-        run.log_param("world", dist.get_world_size())
-        dist.barrier()
-    with ingest.start_run(run_name="two") as run:
-        run.log_metric("late", float(rank))
-    dist.destroy_process_group()
-"""
-
-
-def ask(database_url: str, sql: str) -> list[tuple[Any, ...]]:
-    from ingest.store.connect import connect
-
-    async def query() -> list[tuple[Any, ...]]:
-        async with connect(database_url, purpose="test") as connection:
-            await connection.execute("SET search_path = ingest")
-            return [tuple(row) for row in await connection.fetch(sql)]
-
-    return run_apart(query)
-
-
-def environment(service: ServiceProcess, spool: Path, **variables: str) -> dict[str, str]:
-    return {**os.environ, "INGEST_TRACKING_URI": service.url, "INGEST_SPOOL_DIR": str(spool), **variables}
-
-
-def torchrun(
-    source: str, folder: Path, env: dict[str, str], *options: str
-) -> subprocess.CompletedProcess[str]:
-    script = folder / "train.py"
-    script.write_text(textwrap.dedent(source))
-    command = [sys.executable, "-m", "torch.distributed.run", *options, "--nproc-per-node", "3", str(script)]
-    env = {**env, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        command, env=env, cwd=folder, capture_output=True, text=True, timeout=150, check=False
-    )
-
-
-def test_torchrun_gives_one_run_for_each_start_and_the_next_job_new_ones(
-    service: ServiceProcess, database_url, tmp_path
-):
-    pytest.importorskip("torch")
-    env = environment(service, tmp_path / "spool")
-    for expected in (2, 4):
-        done = torchrun(TRAIN, tmp_path, env, "--standalone")
-        assert done.returncode == 0, done.stderr
-        assert ask(database_url, "SELECT count(*) FROM runs") == [(expected,)]
-    rows = ask(
-        database_url,
-        "SELECT r.name, count(*), count(DISTINCT (m.rank, m.key, m.step)), count(DISTINCT m.rank) FROM metrics m"
-        " JOIN runs r USING (run_id) GROUP BY r.run_id, r.name ORDER BY r.name",
-    )
-    assert rows == [("one", 600, 600, 3), ("one", 600, 600, 3), ("two", 3, 3, 3), ("two", 3, 3, 3)]
-    assert ask(database_url, "SELECT DISTINCT status FROM runs") == [("FINISHED",)]
-    writers = "SELECT rank, world_size, local_rank, host <> '' FROM writers GROUP BY 1, 2, 3, 4 ORDER BY 1"
-    assert ask(database_url, writers) == [(rank, 3, rank, True) for rank in range(3)]
-
-
-def test_ranks_that_the_agent_restarts_go_on_with_the_run(service: ServiceProcess, database_url, tmp_path):
-    """One rank is killed; the agent ends the others, starts all again, and they resume from their checkpoint."""
-    pytest.importorskip("torch")
-    source = """
-        import os, signal, time
-        import ingest
-        from pathlib import Path
-        again = os.environ["TORCHELASTIC_RESTART_COUNT"] != "0"
-        with ingest.start_run(resume_from_step=50 if again else None) as run:
-            for step in range(51 if again else 0, 100):
-                run.log_metric("loss", float(again), step)
-                if step == 70 and not again:
-                    Path(f"at-70-{os.environ['RANK']}").touch()  # gloo does not come back after a restart
-                    while len(list(Path().glob("at-70-*"))) < 3:
-                        time.sleep(0.01)
-                    if os.environ["RANK"] == "1":
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    time.sleep(60)
-    """
-    env = environment(service, tmp_path / "spool")
-    done = torchrun(source, tmp_path, env, "--standalone", "--max-restarts", "1")
-    assert done.returncode == 0, done.stderr
-    subprocess.run(
-        [sys.executable, "-m", "ingest", "sync"], env=env, capture_output=True, timeout=60, check=True
-    )
-    assert ask(database_url, "SELECT count(*) FROM runs") == [(1,)]
-    rows = ask(
-        database_url,
-        "SELECT rank, attempt, count(*), count(DISTINCT step) FROM metrics GROUP BY 1, 2 ORDER BY 2, 1",
-    )
-    assert rows == [*((rank, 1, 71, 71) for rank in range(3)), *((rank, 2, 49, 49) for rank in range(3))]
-
 
 RANK = """
     import sys, time
@@ -160,15 +62,31 @@ def wait_logged(*processes: subprocess.Popen[str]) -> None:
         assert process.stdout.readline() == "logged\n"
 
 
+# fmt: off
 LAUNCHERS = {
-    "slurm": ("SLURM_PROCID", {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}),
+    "slurm": (
+        "SLURM_PROCID",
+        {
+            "SLURM_CLUSTER_NAME": "scratch", "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2",
+            "SLURM_STEP_NUM_NODES": "2", "SLURM_NTASKS": "2", "SLURM_LOCALID": "0",
+        },
+    ),
+    "open mpi over two machines of a slurm job": (
+        "OMPI_COMM_WORLD_RANK",
+        {
+            "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "1", "PMIX_NAMESPACE": "350814209",
+            "OMPI_MCA_orte_precondition_transports": "7650f8b2cfa4a160-aa769e3c20a5fe53", "SLURM_JOB_ID": "2",
+            "SLURM_STEP_ID": "2", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_LOCALID": "0",
+        },
+    ),
     "open mpi": (
         "OMPI_COMM_WORLD_RANK",
         {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "2", "PMIX_NAMESPACE": "x"},
     ),
-    "mpich": ("PMI_RANK", {"PMI_SIZE": "2", "MPI_LOCALNRANKS": "2"}),
+    "mpich": ("PMI_RANK", {"PMI_SIZE": "2", "MPI_LOCALNRANKS": "2", "MPI_LOCALRANKID": "0"}),
     "by hand": ("RANK", {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29511"}),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("name", LAUNCHERS)
