@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 METRICS = 100
+FEWEST_PAIRS = 5
+"""Of blocks, however slow a client is."""
 
 Log = Callable[[dict[str, float], int], object]
 Flush = Callable[[], object]
@@ -155,8 +157,11 @@ def steps(orders: dict[str, Any]) -> dict[str, Any]:
 
     block(logging=True)
     calls.clear()
-    pairs = []
+    pairs: list[dict[str, list[int]]] = []
+    until = clock() + orders["seconds"] * 1e9
     for i in range(orders["pairs"]):
+        if clock() > until and len(pairs) >= FEWEST_PAIRS:
+            break
         order = (True, False) if i % 2 else (False, True)
         times = {logging: block(logging=logging) for logging in order}
         pairs.append({"with": times[True], "without": times[False]})

@@ -12,8 +12,9 @@ below the user's cache directory at the first run (TensorBoard: the one this run
     wandb          offline mode, into a directory
     mlflow         log_metrics to MLflow's own server, on the same PostgreSQL; and the same with synchronous=False
 
-Blocks with and without logging alternate in one process; the ratio is that of the two medians (and of the two p99) of a pair. Then each
-client is killed while it logs (SIGKILL, the process of the training script alone), and what can be read afterwards, by the tool's own means, is
+Short blocks with and without logging alternate in one process, and what a block logged is flushed before the next, so that a machine that gets slower or
+faster meanwhile changes both alike. The ratio is the median over all pairs of the ratio of their medians, told with the interval in which it lies with 95%
+certainty; that of the p99 is of all steps. Then each client is killed while it logs (SIGKILL, the process of the training script alone), and what can be read afterwards, by the tool's own means, is
 compared with what its calls had returned for. Ours has to be whole: a lost or doubled point is an exit code of 1.
 """
 
@@ -42,7 +43,7 @@ from ingest.bench.results import write_result
 from ingest.bench.service import Service, clean_environment
 from ingest.bench.stock_mlflow import PACKAGES as MLFLOW_PACKAGES
 from ingest.bench.stock_mlflow import StockServer, mlflow_server
-from ingest.bench.timing import spread, summarize
+from ingest.bench.timing import median_interval, spread, summarize
 from ingest_schema.ids import parse_id
 
 CHILD: Final = Path(__file__).with_name("clients_child.py")
@@ -72,6 +73,7 @@ class Bench:
     scratch: Path
     pairs: int
     block_steps: int
+    seconds: float
     kill_after: float
 
     def target(self, client: str, what: str) -> str:
@@ -143,21 +145,24 @@ def outcome(bench: Bench, client: str, what: str, timeout: float, **orders: Any)
 
 def measure_steps(bench: Bench, client: str) -> dict[str, Any]:
     """Step times with and without logging."""
-    expected = (bench.pairs + 1) * 2 * bench.block_steps * STEP_MS / 1e3
     found = outcome(
-        bench, client, "steps", 120 + 20 * expected, pairs=bench.pairs, block_steps=bench.block_steps
-    )
+        bench, client, "steps", 300 + 5 * bench.seconds,
+        pairs=bench.pairs, block_steps=bench.block_steps, seconds=bench.seconds,
+    )  # fmt: skip
     if client == "ingest" and (stored := stored_by_us(bench, found["run_id"])) != found["points"]:
         raise BenchError(f"{found['points']} points were logged and {stored} are stored")
     pairs = [(summarize(pair["with"]), summarize(pair["without"])) for pair in found["pairs"]]
-    calls = summarize(found["calls"])
+    ratios = [logging.median_ns / without.median_ns for logging, without in pairs]
+    logging, without = (
+        summarize([ns for pair in found["pairs"] for ns in pair[which]]) for which in ("with", "without")
+    )
     return {
         "client": client,
         "version": found["version"],
-        "step_median_ns": spread([float(without.median_ns) for _, without in pairs]),
-        "ratio_of_medians": spread([logging.median_ns / without.median_ns for logging, without in pairs]),
-        "ratio_of_p99": spread([logging.p99_ns / without.p99_ns for logging, without in pairs]),
-        "call": calls.as_json(),
+        "step_median_ns": without.median_ns,
+        "ratio_of_medians": spread(ratios) | {"interval": median_interval(ratios)},
+        "ratio_of_p99": logging.p99_ns / without.p99_ns,
+        "call": summarize(found["calls"]).as_json(),
     }
 
 
@@ -246,8 +251,11 @@ def main() -> int:
     """Measure each client, kill each, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS))
-    parser.add_argument("--pairs", type=int, default=7, help="of blocks with and without logging")
-    parser.add_argument("--block-steps", type=int, default=200, help="training steps of one block")
+    parser.add_argument("--pairs", type=int, default=100, help="of blocks with and without logging")
+    parser.add_argument("--block-steps", type=int, default=50, help="training steps of one block")
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="after which a slow client has had enough pairs"
+    )
     parser.add_argument("--kill-after", type=float, default=5.0, help="seconds of logging before SIGKILL")
     parser.add_argument("--output", type=Path, help="file that receives the result as JSON")
     arguments = parser.parse_args()
@@ -257,16 +265,18 @@ def main() -> int:
         servers(arguments.clients, Path(scratch)) as (service, stock),
     ):
         bench = Bench(
-            service, stock, Path(scratch), arguments.pairs, arguments.block_steps, arguments.kill_after
-        )
+            service, stock, Path(scratch),
+            arguments.pairs, arguments.block_steps, arguments.seconds, arguments.kill_after,
+        )  # fmt: skip
         for client in arguments.clients:
             print(f"… {client}", file=sys.stderr, flush=True)
             lines.append({**measure_steps(bench, client), "killed": kill_one(bench, client)})
     for line in lines:
-        ratio, tail, killed = line["ratio_of_medians"], line["ratio_of_p99"], line["killed"]
+        ratio, killed = line["ratio_of_medians"], line["killed"]
+        low, high = ratio["interval"]
         print(
-            f"{line['client']:13} {line['version']:9} step x {ratio['median']:.4f} ({ratio['min']:.4f} to {ratio['max']:.4f}), "
-            f"p99 x {tail['median']:.3f}; a call {line['call']['median_ns'] / 1e3:,.1f} us, p99 {line['call']['p99_ns'] / 1e3:,.1f} us; "
+            f"{line['client']:13} {line['version']:9} step x {ratio['median']:.4f} ({low:.4f} to {high:.4f}, {ratio['n']} pairs), "
+            f"p99 x {line['ratio_of_p99']:.3f}; a call {line['call']['median_ns'] / 1e3:,.1f} us, p99 {line['call']['p99_ns'] / 1e3:,.1f} us; "
             f"killed: {killed['lost']:,} of {killed['returned']:,} points lost"
         )
     ours = [line for line in lines if line["client"] == "ingest"]
@@ -280,7 +290,6 @@ def main() -> int:
         figures = {
             "step_ms": STEP_MS,
             "metrics": METRICS,
-            "pairs": arguments.pairs,
             "block_steps": arguments.block_steps,
             "clients": lines,
         }

@@ -78,6 +78,14 @@ def spread(values: list[float]) -> dict[str, Any]:
     }
 
 
+def median_interval(values: list[float]) -> tuple[float, float]:
+    """Within which the median of what the values were drawn from lies with 95% certainty: by ranks, whatever its distribution."""
+    ordered = sorted(values)
+    reach = math.ceil(0.98 * math.sqrt(len(ordered)))
+    middle = len(ordered) // 2
+    return ordered[max(0, middle - reach)], ordered[min(len(ordered) - 1, middle + reach)]
+
+
 def duration_text(ns: float) -> str:
     """A duration for people: 812 ns, 1.42 µs, 38.1 ms, 2.05 s."""
     for limit, unit, factor in ((1e3, "ns", 1.0), (1e6, "µs", 1e3), (1e9, "ms", 1e6)):

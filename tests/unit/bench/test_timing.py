@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.bench.timing import Summary, clock_overhead_ns, duration_text, spread, summarize
+from ingest.bench.timing import Summary, clock_overhead_ns, duration_text, median_interval, spread, summarize
 
 
 def test_percentiles_are_figures_that_were_seen() -> None:
@@ -32,6 +34,12 @@ def test_percentiles_rise_and_stay_among_the_durations(durations: list[int]) -> 
 
 def test_spread_gives_quartiles_around_the_median() -> None:
     assert spread([3.0, 1.0, 2.0]) == {"n": 3, "median": 2.0, "min": 1.0, "p25": 1.5, "p75": 2.5, "max": 3.0}
+
+
+def test_the_interval_holds_the_true_median_as_often_as_it_says() -> None:
+    draw = random.Random(7)
+    intervals = [median_interval([draw.expovariate(1.0) for _ in range(40)]) for _ in range(2_000)]
+    assert 0.94 < sum(low <= math.log(2) <= high for low, high in intervals) / 2_000 < 0.99
 
 
 def test_reading_the_clock_costs_less_than_a_microsecond_or_so() -> None:
