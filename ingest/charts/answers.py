@@ -26,7 +26,12 @@ def bucket_columns(
     parts: Parts, x_low: npt.NDArray[Any], x_high: npt.NDArray[Any]
 ) -> dict[str, npt.NDArray[Any]]:
     """The columns of buckets. x_low and x_high: where on the axis a bucket's points really lie."""
-    has_finite = parts.n > parts.non_finite
+    nothing_finite = parts.n <= parts.non_finite
+    is_masked = bool(nothing_finite.any())  # seldom, and masks cost a tenth of a chart
+
+    def known(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.ma.masked_array(column, nothing_finite) if is_masked else column
+
     return {
         "x_low": x_low,
         "x_high": x_high,
@@ -36,10 +41,10 @@ def bucket_columns(
         "first_step": parts.lo_step,
         "last": parts.last_value,
         "last_step": parts.hi_step,
-        "min": np.ma.masked_array(parts.min_value, ~has_finite),
-        "min_step": np.ma.masked_array(parts.min_step, ~has_finite),
-        "max": np.ma.masked_array(parts.max_value, ~has_finite),
-        "max_step": np.ma.masked_array(parts.max_step, ~has_finite),
+        "min": known(parts.min_value),
+        "min_step": known(parts.min_step),
+        "max": known(parts.max_value),
+        "max_step": known(parts.max_step),
         "sum": parts.sum_value,
     }
 

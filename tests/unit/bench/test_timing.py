@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
