@@ -17,8 +17,10 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 MAY_BE_SKIPPED_IN_CI = "gpu"
 """The marker of tests for hardware that CI does not have. Everything else has to run there."""
 
-# No deadline: two cores, shared with PostgreSQL, pause any example for as long as they like.
-hypothesis.settings.register_profile("ingest", deadline=None, print_blob=True)
+# No deadline and no look at the clock: two cores, shared with PostgreSQL, pause any example for as long as they like.
+hypothesis.settings.register_profile(
+    "ingest", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("ingest")
 
 

@@ -26,8 +26,9 @@ from typing import Any
 from ingest.bench import BenchError
 from ingest.bench.api import Api
 from ingest.bench.machine import machine_facts
+from ingest.bench.ports import free_port
 from ingest.bench.results import write_result
-from ingest.bench.service import Service, clean_environment, free_port
+from ingest.bench.service import Service, clean_environment
 
 MAX_FILES = 1024
 POINTS = 10

@@ -35,6 +35,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from ingest.bench.ports import free_port
+
 if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
 
@@ -75,7 +77,7 @@ def run_apart(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 async def wait_until(
-    condition: Callable[[], object | Awaitable[object]], timeout: float = 10.0, interval: float = 0.02
+    condition: Callable[[], object | Awaitable[object]], timeout: float = 30.0, interval: float = 0.02
 ) -> Any:
     """Wait until the condition, a function or coroutine function, returns something true, and return that.
 
@@ -161,7 +163,7 @@ class _ServerThread(threading.Thread):
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
-        self.join(60)
+        self.join(120)
 
 
 @pytest.fixture(scope="session")
@@ -170,7 +172,7 @@ def bundled_postgres() -> Iterator[str]:
     data_dir = Path(tempfile.mkdtemp(prefix="ingest-test-pg-"))
     server = _ServerThread(data_dir)
     server.start()
-    assert server.ready.wait(60), "the bundled PostgreSQL did not start"
+    assert server.ready.wait(150), "the bundled PostgreSQL did not start"
     if server.error is not None:
         raise server.error
     yield server.url
@@ -189,15 +191,6 @@ def _as_postgres() -> dict[str, Any]:
     return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
 
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
 def postgres15() -> Iterator[str]:
     """A user's own server: URL of the database `postgres`, by TCP, as a user that may make databases and roles."""
@@ -214,7 +207,7 @@ def postgres15() -> Iterator[str]:
     subprocess.run(
         [programs / "initdb", "-D", home / "data", "-U", "admin", "-A", "scram-sha-256", "--pwfile", password_file,
          "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"],
-        check=True, capture_output=True, timeout=60, **run,
+        check=True, capture_output=True, timeout=150, **run,
     )  # fmt: skip
     port = free_port()
     options = [f"-c{name}={value}" for name, value in FAST.items()]
@@ -227,11 +220,11 @@ def postgres15() -> Iterator[str]:
     try:
         from ingest.store.connect import wait_until_usable
 
-        run_apart(lambda: wait_until_usable(url, timeout=30))
+        run_apart(lambda: wait_until_usable(url, timeout=120))
         yield url
     finally:
         server.send_signal(signal.SIGINT)
-        server.wait(30)
+        server.wait(60)
         log.close()
         shutil.rmtree(home, ignore_errors=True)
 
@@ -315,9 +308,9 @@ class ServiceProcess:
     def kill(self) -> None:
         """SIGKILL, as the OOM killer does it."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
-    def stop(self, timeout: float = 40.0) -> int:
+    def stop(self, timeout: float = 100.0) -> int:
         """SIGTERM, and the exit code."""
         if self.process.poll() is None:
             self.process.terminate()
@@ -332,7 +325,7 @@ def ingest_command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from ingest.cli import main; main()", *arguments]
 
 
-def run_ingest(*arguments: str, timeout: float = 60.0, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_ingest(*arguments: str, timeout: float = 120.0, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run `ingest …` to its end, with `variables` added to the environment."""
     return subprocess.run(
         ingest_command(*arguments),
@@ -369,12 +362,12 @@ def serving(database: str, home: Path, *arguments: str, env: dict[str, str] | No
             env={**os.environ, "INGEST_SPOOL_INTAKE": "false", **(env or {})},
         )
         try:
-            run_apart(lambda: wait_until(lambda: ready.exists() or process.poll() is not None, timeout=40))
+            run_apart(lambda: wait_until(lambda: ready.exists() or process.poll() is not None, timeout=120))
             assert ready.exists(), (home / "log").read_text()
             yield ready.read_text().strip()
         finally:
             process.terminate()
-            process.wait(40)
+            process.wait(100)
 
 
 @pytest.fixture
@@ -391,7 +384,7 @@ def start_service(scratch: Path) -> Iterator[StartService]:
         port: int = 0,
         wait: bool = True,
         env: dict[str, str] | None = None,
-        timeout: float = 40.0,
+        timeout: float = 120.0,
     ) -> ServiceProcess:
         number = len(started)
         ready, log = scratch / f"ready-{number}", scratch / f"service-{number}.log"
@@ -425,7 +418,7 @@ def start_service(scratch: Path) -> Iterator[StartService]:
         if service.process.poll() is None:
             service.process.terminate()
             try:
-                service.process.wait(40)
+                service.process.wait(100)
             except subprocess.TimeoutExpired:
                 service.kill()
 

@@ -34,8 +34,9 @@ from ingest.bench.api import Api
 from ingest.bench.chaos_judge import Verdict, judge
 from ingest.bench.chaos_ledger import Ledger
 from ingest.bench.chaos_writer import WriterOrders
+from ingest.bench.ports import free_port
 from ingest.bench.proxy import CLEAR, STORM, Faults, ProxyThread
-from ingest.bench.service import Service, free_port, postgres_processes
+from ingest.bench.service import Service, postgres_processes
 from ingest.bench.verify import check_counters
 from ingest.bench.worker import Worker
 from ingest_schema.ids import new_id

@@ -24,8 +24,9 @@ from ingest.bench.api import Api, sql_id
 from ingest.bench.client_calls import CallOrders
 from ingest.bench.client_steps import StepOrders
 from ingest.bench.machine import postgres_facts
+from ingest.bench.ports import free_port
 from ingest.bench.proxy import Faults, ProxyThread
-from ingest.bench.service import Service, free_port
+from ingest.bench.service import Service
 from ingest.bench.timing import spread
 from ingest.bench.verify import check_counters
 from ingest.bench.worker import Worker

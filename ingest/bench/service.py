@@ -14,7 +14,6 @@ import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ import psutil
 
 from ingest.bench import BenchError
 from ingest.bench.api import Api
+from ingest.bench.ports import free_port
 from ingest.postgres import running_database_url
 from ingest.postgres.cluster import MAJOR, find_running_server
 
@@ -37,14 +37,6 @@ STOP_TIMEOUT = 60.0
 """More than the service's own drain_timeout plus PostgreSQL's shutdown checkpoint."""
 PR_SET_PDEATHSIG = 1
 _RUN = "import ctypes, sys; ctypes.CDLL(None).prctl(1, 15); sys.argv[0] = 'ingest'; from ingest.cli import main; main()"
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def die_with_parent() -> None:

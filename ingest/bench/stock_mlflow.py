@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from ingest.bench import BenchError
-from ingest.bench.service import Service, free_port
+from ingest.bench.ports import free_port
+from ingest.bench.service import Service
 
 __all__ = ["PACKAGES", "StockServer", "mlflow_server"]
 

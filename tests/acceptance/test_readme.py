@@ -28,7 +28,7 @@ def test_the_first_screen_works_as_printed(service: ServiceProcess, scratch: Pat
     statement = shlex.split(blocks("sh")[1])[-1]
     environment = {"INGEST_SPOOL_DIR": str(scratch / "spool"), "HOME": str(scratch)}
 
-    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=50)
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=150)
     shown = run_ingest("sql", statement, "--csv", INGEST_TRACKING_URI=service.url)
 
     assert shown.returncode == 0, shown.stderr

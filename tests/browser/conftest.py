@@ -41,7 +41,7 @@ ARGUMENTS = [
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 SEED = Path(__file__).parent / "seed.py"
 INSPECTED = Path(__file__).parent / "seed_inspect.py"
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=30_000)
 
 
 def client_environment(url: str, spool: Path) -> dict[str, str]:
@@ -51,7 +51,7 @@ def client_environment(url: str, spool: Path) -> dict[str, str]:
 
 def create_experiment(url: str, name: str) -> None:
     body = json.dumps({"name": name}).encode()
-    urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/experiments", body), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/experiments", body), timeout=30).close()
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +127,6 @@ def open_page(chromium: Browser, dashboard: str) -> Iterator[Callable[..., Page]
         context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
         watch(page)
         page.goto(path if path.startswith("http") else dashboard + path)
         return page
@@ -148,11 +147,20 @@ def experiment(dashboard: str) -> Callable[[str], str]:
     """The address of an experiment's page by its name."""
 
     def path(name: str) -> str:
-        with urllib.request.urlopen(f"{dashboard}/api/v1/experiments?limit=1000", timeout=10) as answer:
+        with urllib.request.urlopen(f"{dashboard}/api/v1/experiments?limit=1000", timeout=30) as answer:
             found = {one["name"]: one["experiment_id"] for one in json.load(answer)["experiments"]}
         return f"/experiments/{found[name]}"
 
     return path
+
+
+def fits(page: Page, width: int) -> bool:
+    """Whether nothing is wider than that, once everything has its place."""
+    for _ in range(100):
+        if page.evaluate("document.documentElement.scrollWidth") <= width:
+            return True
+        page.wait_for_timeout(100)
+    return False
 
 
 def serious_findings(page: Page) -> list[str]:

@@ -55,3 +55,4 @@ if __name__ == "__main__":
     fashion(random.Random(1))
     wide()
     to_edit()
+    assert ingest.flush(timeout=100)

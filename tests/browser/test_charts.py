@@ -57,10 +57,8 @@ def test_a_spike_of_one_point_is_seen_at_every_zoom_down_to_the_point(open_page,
     expect(chart.locator(".chart-told")).to_have_text(re.compile(r"^\d{2,3} points$"))
     low, high = shown_range(page)
     assert low < SPIKE_STEP < high
-    box = chart.locator(".u-over").bounding_box()
     share = (SPIKE_STEP - low) / (high - low)
-    page.mouse.move(box["x"] + share * box["width"], box["y"] + 20)
-    expect(chart.locator(".chart-tip .tip-head")).to_have_text(f"{SPIKE_STEP:,}")
+    head_of_tip(page, chart, share, lambda head: head == f"{SPIKE_STEP:,}")
     expect(chart.locator(".chart-tip b")).to_have_text("99")
     # Zoom is linked, and taken back by a double click, or by the browser's own button.
     expect(drawn(page, "train/accuracy").locator(".chart-told")).to_have_text(re.compile(r"\d points$"))
@@ -86,7 +84,7 @@ def test_a_live_run_is_followed_while_the_zoom_stays(open_page, dashboard, tmp_p
                 for _ in range(int(line)):
                     run.log_metrics({"loss": 1 / (step + 1)}, step=step)
                     step += 1
-                run.flush(timeout=10)
+                run.flush(timeout=60)
                 print(step, flush=True)
     """
     trainer = subprocess.Popen(
@@ -111,7 +109,7 @@ def test_a_live_run_is_followed_while_the_zoom_stays(open_page, dashboard, tmp_p
         expect(page.locator(".status.running")).to_have_count(1)
         expect(chart.locator(".chart-told")).to_have_text("50 points")
         log(25)
-        expect(chart.locator(".chart-told")).to_have_text("75 points", timeout=5_000)
+        expect(chart.locator(".chart-told")).to_have_text("75 points")
         drag(page, chart, 0.2, 0.6)
         expect(page).to_have_url(re.compile("from="))
         before = shown_range(page)
@@ -127,7 +125,7 @@ def test_a_live_run_is_followed_while_the_zoom_stays(open_page, dashboard, tmp_p
         expect(chart.locator(".chart-told")).to_have_text("101 points")
     finally:
         trainer.kill()
-        trainer.communicate(timeout=10)
+        trainer.communicate(timeout=90)
 
 
 def test_a_link_shows_somebody_else_the_same(open_page, experiment):
@@ -172,10 +170,20 @@ def test_of_twenty_thousand_metrics_those_in_sight_are_mounted(open_page, experi
     expect(page.locator("figure.chart .plot[data-drawn]").last).to_be_visible()
 
 
-def head_of_tip(page, chart, share):
-    box = chart.locator(".u-over").bounding_box()
-    page.mouse.move(box["x"] + share * box["width"], box["y"] + 20)
-    return chart.locator(".chart-tip .tip-head").inner_text()
+def head_of_tip(page, chart, share, holds=lambda head: True):
+    """What the chart says first at this share of its width, once that holds.
+
+    It is said a frame after the pointer has moved, and of the curve that is drawn by then.
+    """
+    head = ""
+    for nudge in range(200):
+        box = chart.locator(".u-over").bounding_box()
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + 20 + nudge % 2)
+        page.wait_for_timeout(100)
+        head = chart.locator(".chart-tip .tip-head").inner_text()
+        if holds(head):
+            return head
+    raise AssertionError(f"the chart says {head!r}")
 
 
 def test_x_may_be_time_or_another_metric(open_page, experiment):
@@ -185,7 +193,7 @@ def test_x_may_be_time_or_another_metric(open_page, experiment):
     for name, told in (
         ("Relative time", r" s| ms"),
         ("Wall time", r"\d\d:\d\d:\d\d"),
-        ("Another metric", ""),
+        ("Another metric", r"^(0\.\d+|1) "),  # an accuracy
     ):
         axis.select_option(name)
         if name == "Another metric":
@@ -194,19 +202,18 @@ def test_x_may_be_time_or_another_metric(open_page, experiment):
             expect(page).to_have_url(re.compile("x=metric&xkey=train/accuracy"))
         expect(chart.locator(".spinner")).to_have_count(0)
         expect(chart.locator(".chart-told")).to_contain_text("6,000 points")
-        assert re.search(told, head_of_tip(page, chart, 0.5))
-    assert float(head_of_tip(page, chart, 0.9).split(" ")[0]) <= 1  # an accuracy
+        head_of_tip(page, chart, 0.5, re.compile(told).search)
 
 
 def test_a_logarithmic_x_axis_gives_the_first_tenth_of_a_curve_most_of_its_width(open_page, experiment):
     page = open_page(experiment("fashion") + "?filter=name='mlp-03'&show=charts")
     chart = drawn(page, "train/loss")
-    assert 2_500 < step_in(head_of_tip(page, chart, 0.5)) < 3_500
+    head_of_tip(page, chart, 0.5, lambda head: 2_500 < step_in(head) < 3_500)
     page.get_by_role("button", name="Options").click()
     page.get_by_label("Logarithmic x").check()
     page.keyboard.press("Escape")
     expect(page).to_have_url(re.compile("logx=1"))
-    assert step_in(head_of_tip(page, chart, 0.5)) < 600
+    head_of_tip(page, chart, 0.5, lambda head: step_in(head) < 600)
 
 
 def step_in(head):

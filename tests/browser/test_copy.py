@@ -78,7 +78,7 @@ def check_copies(  # noqa: PLR0917  what a test has at hand
         environment = client_environment("http://127.0.0.1:1", tmp_path)  # the code names the service itself
         outcome = subprocess.run(
             [sys.executable, "-c", copied("Python")],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert outcome.returncode == 0, outcome.stderr
         assert printed in outcome.stdout

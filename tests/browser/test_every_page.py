@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import serious_findings
+from tests.browser.conftest import fits, serious_findings
 from tests.browser.test_registry import call
 
 OpenPage = Callable[..., Page]
@@ -54,14 +54,14 @@ def test_no_page_has_serious_barriers_or_is_wider_than_the_screen(
     expect(page.locator(":root")).to_have_attribute("data-theme", "dark")
     page.set_viewport_size({"width": 390, "height": 844})
     assert serious_findings(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert fits(page, 390)
 
 
 def test_operations_name_what_lies_there_and_go_on(open_page: OpenPage, runs: list[str]) -> None:
     page = open_page("/operations")
     expect(page.get_by_text("Largest runs")).to_be_visible()
     expect(page.locator(".largest").first).to_contain_text("inspected")
-    expect(page.locator("svg.sparkline")).to_be_visible(timeout=20_000)
+    expect(page.locator("svg.sparkline")).to_be_visible()
 
 
 def test_a_search_in_the_registry_that_finds_nothing_says_so(open_page: OpenPage) -> None:

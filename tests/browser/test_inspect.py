@@ -199,7 +199,7 @@ def test_what_the_client_costs_is_told(open_page: OpenPage, dashboard: str) -> N
     )  # fmt: skip
     headers = {"Content-Type": "application/msgpack"}
     request = urllib.request.Request(f"{dashboard}/api/v1/batches", encode_batch(batch), headers)
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=30).close()
     page = open_page(f"/runs/{run_id.hex}?tab=writers")
     row = page.get_by_role("region", name="Writers of attempt 1").get_by_role("row").last
     expect(row.get_by_role("cell").nth(-2)).to_have_text("0.87 µs")

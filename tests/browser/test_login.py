@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import serious_findings
+from tests.browser.conftest import fits, serious_findings
 from tests.conftest import migrated_database, run_ingest, serving
 
 Tokens = dict[str, str]
@@ -39,7 +39,7 @@ def create_run(url: str, token: str) -> str:
         body,
         {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         run_id: str = json.load(answer)["run"]["info"]["run_id"]
     return run_id
 
@@ -77,7 +77,7 @@ def test_the_login_has_no_serious_barriers(chromium: Browser, guarded: Any, them
     page.goto(f"{guarded[0]}/login")
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     assert serious_findings(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert fits(page, 390)
     page.context.close()
 
 

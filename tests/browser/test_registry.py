@@ -24,7 +24,7 @@ PIXEL = base64.b64decode(
 def call(url: str, path: str, body: dict[str, Any] | bytes, method: str = "POST") -> Any:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
 

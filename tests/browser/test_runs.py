@@ -180,7 +180,7 @@ def send(url, run_id, *events):
     )  # fmt: skip
     headers = {"Content-Type": "application/msgpack"}
     request = urllib.request.Request(f"{url}/api/v1/batches", encode_batch(batch), headers)
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def test_a_running_run_has_a_stopwatch_and_one_that_fell_silent_is_lost(

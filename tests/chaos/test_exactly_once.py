@@ -17,7 +17,7 @@ ROUNDS = 52
 
 @pytest.mark.chaos
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_what_a_logging_call_returned_for_is_stored_exactly_once() -> None:
     """Trainers, service and PostgreSQL are killed at random moments while a proxy cuts, stalls and repeats."""
     seed, rounds = int(os.environ.get("CHAOS_SEED", "1")), int(os.environ.get("CHAOS_ROUNDS", str(ROUNDS)))

@@ -64,9 +64,9 @@ async def test_a_killed_server_is_started_again_with_its_data(scratch: Path, wai
         busy = asyncio.create_task(ask(postgres.url, "SELECT count(*) FROM generate_series(1, 1000000000)"))
         await asyncio.sleep(0.2)  # its backend outlives the server and holds the shared memory
         os.kill(postgres.pid, signal.SIGKILL)
-        await wait_for(lambda: postgres.restarts == 1, timeout=30)
+        await wait_for(lambda: postgres.restarts == 1, timeout=60)
         await asyncio.gather(busy, return_exceptions=True)
-        await wait_until_usable(postgres.url, timeout=10)
+        await wait_until_usable(postgres.url, timeout=60)
         assert await ask(postgres.url, "SELECT x FROM public.kept") == 7
         assert not postgres.failure.done()
 
@@ -97,7 +97,7 @@ async def test_the_server_of_a_killed_service_is_adopted_and_then_stopped(scratc
         [sys.executable, "-c", ABANDON, str(scratch)],
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=120,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     pid = int(killed.stdout)
@@ -111,11 +111,11 @@ async def test_the_server_of_a_killed_service_is_adopted_and_then_stopped(scratc
 
 async def test_an_adopted_server_is_restarted_too(scratch: Path, wait_for: WaitFor) -> None:
     await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", ABANDON, str(scratch)], capture_output=True, timeout=40
+        subprocess.run, [sys.executable, "-c", ABANDON, str(scratch)], capture_output=True, timeout=120
     )
     async with bundled(scratch) as postgres:
         os.kill(postgres.pid, signal.SIGKILL)
-        await wait_for(lambda: postgres.restarts == 1, timeout=30)
+        await wait_for(lambda: postgres.restarts == 1, timeout=60)
         assert await ask(postgres.url, "SELECT 1") == 1
 
 
@@ -208,7 +208,7 @@ async def test_it_runs_as_an_ordinary_user(scratch: Path) -> None:
         [*become, sys.executable, "-c", AS_USER, str(home / "data")],
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=120,
         env={**os.environ, "HOME": str(home)},
         cwd="/",
     )

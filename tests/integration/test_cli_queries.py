@@ -68,7 +68,7 @@ def test_runs_lists_the_newest_first(ask, service):
             )
         )
         request = urllib.request.Request(service.url + "/api/v1/batches", data=body)
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=30).close()
 
     listed = json.loads(ask("runs", "--json", "--limit", "2", "--experiment", "list").stdout)
     assert [run["name"] for run in listed] == ["run-2", "run-1"]

@@ -168,8 +168,8 @@ async def open_stream(client: Client, headers: dict[str, str]) -> ClientResponse
 
 
 async def ends(response: ClientResponse) -> bool:
-    """Whether nothing comes any more, within seconds."""
-    async with asyncio.timeout(5):
+    """Whether nothing comes any more."""
+    async with asyncio.timeout(60):
         return (await response.content.read()).strip() == b""
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from ingest.bench.ports import free_port
 from ingest.migrations import MigrationError, SchemaMismatch, check_schema, migrate, read_state
 from ingest.store.connect import DatabaseRefused, connect, wait_until_usable
 from ingest.store.errors import DatabaseUnavailable
 from ingest.store.reader import default_role_name, find_reader, with_login
 from ingest_schema.sql import Migration, migrations
-from tests.conftest import free_port, new_database, run_apart, with_database
+from tests.conftest import new_database, run_apart, with_database
 
 ONE = Migration(1, "pre", "one", "CREATE SCHEMA IF NOT EXISTS ingest; CREATE TABLE ingest.one (x int)")
 TWO = Migration(2, "post", "two", "ALTER TABLE ingest.one ADD COLUMN y int")
@@ -181,7 +182,7 @@ def test_only_utf8_will_do(bundled_postgres: str) -> None:
             )
         try:
             with pytest.raises(DatabaseRefused, match="encoding is SQL_ASCII"):
-                await wait_until_usable(with_database(bundled_postgres, "ascii"), timeout=5)
+                await wait_until_usable(with_database(bundled_postgres, "ascii"), timeout=60)
         finally:
             async with connect(bundled_postgres, purpose="test") as connection:
                 await connection.execute("DROP DATABASE ascii WITH (FORCE)")

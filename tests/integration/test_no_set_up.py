@@ -12,8 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import ingest_command
 
 TRAINING = """
@@ -33,13 +31,13 @@ if "alone" in sys.argv:
         fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh", b"lo", 0x41))
 train, serve = json.loads(sys.argv[1])
 began = time.monotonic()
-trained = subprocess.run(train, capture_output=True, text=True, timeout=30)
+trained = subprocess.run(train, capture_output=True, text=True, timeout=120)
 took = time.monotonic() - began
 run_id = trained.stdout.strip()
 
 def ask(path, body=None):
     request = urllib.request.Request("http://127.0.0.1:5000" + path, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
 def shown():
@@ -60,7 +58,7 @@ try:
         time.sleep(0.1)
 finally:
     server.terminate()
-    server.wait(40)
+    server.wait(100)
 print(json.dumps({"exit": trained.returncode, "stderr": trained.stderr, "took": took, "found": found,
                   "serve": server.returncode, "variables": sorted(os.environ)}))
 """
@@ -77,7 +75,6 @@ def port_5000_is_free() -> bool:
         return probe.connect_ex(("127.0.0.1", 5000)) != 0
 
 
-@pytest.mark.timeout(150)
 def test_the_next_serve_shows_what_a_script_without_any_set_up_has_logged(scratch: Path, capsys):
     if has_network_of_its_own():
         alone, prefix = ["alone"], ["unshare", "--net"]
@@ -96,7 +93,7 @@ def test_the_next_serve_shows_what_a_script_without_any_set_up_has_logged(scratc
     commands = json.dumps([[sys.executable, "-c", TRAINING], ingest_command("serve")])
     done = subprocess.run(
         [*prefix, sys.executable, "-c", STORY, commands, *alone],
-        env={"HOME": str(home)}, cwd=home, capture_output=True, text=True, timeout=140, check=False,
+        env={"HOME": str(home)}, cwd=home, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     story = json.loads(done.stdout)

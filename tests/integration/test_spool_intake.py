@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartService, free_port, run_apart, run_ingest
+from ingest.bench.ports import free_port
+from tests.conftest import StartService, run_apart, run_ingest
 
 SCRIPT = """
 import ingest
@@ -19,14 +20,17 @@ with ingest.start_run(run_name="no set-up") as run:
     run.log_text("hello", "note.txt")
 """
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def train(uri: str, spool: Path, *, end: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "INGEST_SPOOL_DIR": str(spool), "INGEST_TRACKING_URI": uri}
     env["INGEST_MODE"] = "offline" if code else "online"
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT + end], env=env, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", SCRIPT + end],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == code, done.stderr
     return done
@@ -65,12 +69,12 @@ async def test_the_next_service_shows_the_run(start_service: StartService, datab
     train(f"http://localhost:{port}", spool)
     assert spools(spool)
     service = start_service("--database-url", database_url, port=port, env=taking_in(spool))
-    await wait_for(lambda: not spools(spool), timeout=30)
+    await wait_for(lambda: not spools(spool), timeout=60)
     assert ask(database_url, COUNT) == [(1000, 1000)]
     assert ask(database_url, "SELECT name, status FROM runs") == [("no set-up", "FINISHED")]
     await wait_for(lambda: "took in 1000 points and 1 artifacts of 1 runs" in service.output())
     train(f"http://127.0.0.1:{port}", spool, end="import os; os._exit(9)", code=9)
-    await wait_for(lambda: ask(database_url, COUNT)[0][0] == 2000, timeout=30)
+    await wait_for(lambda: ask(database_url, COUNT)[0][0] == 2000, timeout=60)
 
 
 async def test_what_is_meant_for_another_service_stays(start_service, database_url, tmp_path, wait_for):
@@ -79,7 +83,7 @@ async def test_what_is_meant_for_another_service_stays(start_service, database_u
     (other,) = {path.parent for path in spools(spool) if not path.parent.name.startswith("artifacts-")}
     train(f"http://127.0.0.1:{port}", spool)
     start_service("--database-url", database_url, port=port, env=taking_in(spool))
-    await wait_for(lambda: len(spools(spool)) == 2, timeout=30)
+    await wait_for(lambda: len(spools(spool)) == 2, timeout=60)
     assert other.exists()
     assert ask(database_url, "SELECT count(*) FROM runs") == [(1,)]
 
@@ -93,7 +97,7 @@ async def test_another_users_spool_is_left_alone(start_service, database_url, tm
         os.chown(directory, 12345, 12345)
     train(f"http://127.0.0.1:{port}", spool)
     start_service("--database-url", database_url, port=port, env=taking_in(spool))
-    await wait_for(lambda: {path.parent for path in spools(spool)} == theirs, timeout=30)
+    await wait_for(lambda: {path.parent for path in spools(spool)} == theirs, timeout=60)
     assert ask(database_url, "SELECT count(*) FROM runs") == [(1,)]
 
 
@@ -109,7 +113,7 @@ async def test_a_service_with_tokens_takes_in_by_one_of_its_own(
         "--database-url", database_url, "--require-token", port=port,
         env=taking_in(spool),
     )  # fmt: skip
-    await wait_for(lambda: not spools(spool), timeout=30)
+    await wait_for(lambda: not spools(spool), timeout=60)
     assert ask(database_url, COUNT) == [(1000, 1000)]
     await wait_for(lambda: ask(database_url, "SELECT name FROM tokens") == [("somebody",)])
 

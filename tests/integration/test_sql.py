@@ -130,7 +130,7 @@ async def test_a_slow_statement_is_stopped(web_client):
     status, answer = await ask(web_client, "SELECT pg_sleep(60)", timeout=0.3)
 
     assert (status, answer["sqlstate"]) == (400, "57014")
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 30
 
 
 async def test_a_statement_that_lifts_its_own_time_limit_is_stopped_all_the_same(web_client, owner, wait_for):
@@ -147,7 +147,9 @@ async def test_a_statement_that_lifts_its_own_time_limit_is_stopped_all_the_same
         "SELECT count(*) = 0 FROM pg_stat_activity "
         "WHERE application_name = 'ingest sql' AND datname = current_database()"
     )
-    assert await wait_for(lambda: owner.fetchval(running), timeout=8)
+    assert await wait_for(
+        lambda: owner.fetchval(running), timeout=25
+    )  # it would sleep for 30 s, again and again
 
 
 async def test_rows_are_cut_at_the_limit_and_said_to_be(web_client):

@@ -24,7 +24,7 @@ def outcome_in_ci(tmp_path: Path) -> Callable[[str], str]:
         (tmp_path / "test_sample.py").write_text(f"import pytest\n{source}\n")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
         done = subprocess.run(
-            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
         )
         return done.stdout.strip().splitlines()[-1]
 

@@ -53,7 +53,7 @@ def test_a_pure_wheel_logs_as_well(tmp_path):
     environment = {**os.environ, "INGEST_NO_EXTENSION": "1"}
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
-        cwd=ROOT, check=True, capture_output=True, timeout=50, env=environment,
+        cwd=ROOT, check=True, capture_output=True, timeout=120, env=environment,
     )  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
@@ -70,6 +70,6 @@ def test_a_pure_wheel_logs_as_well(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", probe],
         env={**os.environ, "PYTHONPATH": str(wheel), **settings},
-        cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -178,7 +178,7 @@ def loaded_by_import_ingest() -> set[str]:
     """Modules that `import ingest` adds to those of a bare interpreter, in a process of its own."""
     probe = "import sys, json; before = set(sys.modules); import ingest; print(json.dumps(sorted(set(sys.modules) - before)))"
     done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, timeout=30, check=True, cwd=ROOT
+        [sys.executable, "-c", probe], capture_output=True, text=True, timeout=120, check=True, cwd=ROOT
     )
     return set(json.loads(done.stdout))
 

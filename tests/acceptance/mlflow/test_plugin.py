@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ingest.bench.ports import free_port
 from tests.acceptance.mlflow.conftest import QUIET, RunScript
 from tests.acceptance.mlflow.test_stock_client import ask, post_run
-from tests.conftest import ServiceProcess, free_port, run_ingest
+from tests.conftest import ServiceProcess, run_ingest
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(1_500), pytest.mark.slow]
 
 RunPlugin = Callable[..., str]
 

@@ -15,7 +15,7 @@ from tests.conftest import ServiceProcess
 
 pytest.importorskip("torchvision")
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(1_500), pytest.mark.slow]
 
 VERSION = "2.22.5"
 """The tutorial's: 3.x answers log_model with a URI of another form."""

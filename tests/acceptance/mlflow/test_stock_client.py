@@ -14,7 +14,7 @@ from ingest_schema.wire import Batch, encode_batch
 from tests.acceptance.mlflow.conftest import RunScript
 from tests.conftest import ServiceProcess, run_apart
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(1_500), pytest.mark.slow]
 
 
 def ask(database_url: str, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
@@ -53,7 +53,7 @@ def post_run(service: ServiceProcess) -> uuid.UUID:
         data=encode_batch(batch),
         headers={"Content-Type": "application/msgpack"},
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=30) as response:
         assert response.status == 200
     return run_id
 

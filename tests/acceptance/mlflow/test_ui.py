@@ -23,7 +23,7 @@ if shutil.which("chromium") is None:
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(1_500), pytest.mark.slow]
 
 SCRIPT = """
 import math
@@ -54,7 +54,7 @@ def with_ui(
     environment = {"PYTHONPATH": str(packages), **QUIET}
     service = start_service("--database-url", database_url, "--mlflow-ui", env=environment)
     client = {"INGEST_TRACKING_URI": service.url, "INGEST_SPOOL_DIR": str(tmp_path / "spool")}
-    subprocess.run([sys.executable, "-c", SCRIPT], env={**os.environ, **client}, check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", SCRIPT], env={**os.environ, **client}, check=True, timeout=150)
     return service
 
 
@@ -144,7 +144,7 @@ def test_without_mlflow_it_says_what_to_install(tmp_path: Path) -> None:
     """The tests' own environment has none."""
     done = subprocess.run(
         ingest_command("serve", "--mlflow-ui", "--port", "0", "--data-dir", str(tmp_path)),
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert "pip install mlflow" in done.stderr

@@ -33,7 +33,7 @@ import platformdirs
 import psutil
 import pytest
 
-from tests.conftest import free_port
+from ingest.bench.ports import free_port
 
 MOTO = ("moto[server]==5.2.5",)
 AZURITE = "azurite@3.37.0"
@@ -65,7 +65,7 @@ class Server:
     def _wait(self) -> None:
         import socket
 
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             assert self.process is not None
             assert self.process.poll() is None, self.log.read_text(errors="replace")
@@ -85,7 +85,7 @@ class Server:
             for process in (psutil.Process(self.process.pid), *below):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
 
     @property
     def url(self) -> str:
@@ -203,7 +203,7 @@ def sftp_server(directory: Path) -> Server:
     home = Path(subprocess.check_output(["mktemp", "-d", str(directory / "sshd-XXXXXX")], text=True).strip())
     for name in ("host", "user"):
         subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name], check=True, timeout=30
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name], check=True, timeout=150
         )
     port = free_port()
     (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {(home / 'host.pub').read_text()}")
@@ -224,7 +224,7 @@ def sftp_server(directory: Path) -> Server:
 
 
 def _put(url: str) -> None:
-    with urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=20) as response:
+    with urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=60) as response:
         assert response.status == 200
 
 
@@ -245,11 +245,11 @@ def _make_container(url: str) -> None:
             "Authorization": f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}",
         },
     )
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         assert response.status == 201
 
 
 def s3_unfinished(server: Server) -> int:
     """Multipart uploads that were begun and neither completed nor aborted."""
-    with urllib.request.urlopen(f"{server.url}/{BUCKET}?uploads", timeout=20) as response:
+    with urllib.request.urlopen(f"{server.url}/{BUCKET}?uploads", timeout=60) as response:
         return int(response.read().count(b"<UploadId>"))

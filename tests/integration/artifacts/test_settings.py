@@ -50,7 +50,7 @@ def test_the_service_says_so_and_does_not_start(
         (("--artifact-root", "/proc/x"), "no files can be written"),
     ):
         service = start_service("--database-url", database_url, *arguments, wait=False)
-        assert service.process.wait(30) == 1
+        assert service.process.wait(60) == 1
         assert says in service.output()
         assert "Traceback" not in service.output()
 

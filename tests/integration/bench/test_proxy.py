@@ -53,7 +53,7 @@ def upstream() -> Iterator[Upstream]:
 
 
 def post(port: int, body: bytes) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("POST", "/", body)
         return connection.getresponse().read()
@@ -68,7 +68,7 @@ def proxy_that(action: Action, upstream: Upstream) -> ProxyThread:
 
 def test_a_clear_sky_passes_requests_on_one_connection(upstream: Upstream) -> None:
     with proxy_that("pass", upstream) as proxy:
-        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
         answers = []
         for body in (b"a", b"b" * 300_000):
             connection.request("POST", "/", body)

@@ -14,7 +14,7 @@ from ingest.store.compaction import Compaction
 from tests.conftest import run_ingest
 
 
-async def until(condition, timeout=20.0):
+async def until(condition, timeout=60.0):
     deadline = time.monotonic() + timeout
     while not await condition():
         assert time.monotonic() < deadline
@@ -127,9 +127,14 @@ async def test_the_service_compacts_in_the_background(store, run_id):
 async def test_upkeep_outlives_its_connection(store, run_id):
     """PostgreSQL ends the connection in the middle; the next round has a new one."""
     async with upkeep(store.url, compacts=True, lost_after=90.0):
-        await store.connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'ingest compaction%'"
-        )
+
+        async def is_ended():
+            return await store.connection.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity"
+                " WHERE application_name LIKE 'ingest compaction%' AND datname = current_database()"
+            )
+
+        await until(is_ended)
         await store.log(run_id, *[(i, i, 1.0) for i in range(10_000)])
 
         async def is_packed():

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from ingest.bench.ports import free_port
 from ingest_client import _fluent, _lifetime
 from ingest_client._run import Run
 from ingest_client._settings import Settings
-from tests.integration.client.stub import Stub, running_stub, unused_port
+from tests.integration.client.stub import Stub, running_stub
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def settings(stub: Stub, spool_dir: Path) -> Settings:
 @pytest.fixture
 def dead_settings(spool_dir: Path) -> Settings:
     """Nobody listens there."""
-    return settings_for(f"http://127.0.0.1:{unused_port()}", spool_dir)
+    return settings_for(f"http://127.0.0.1:{free_port()}", spool_dir)
 
 
 def settings_for(url: str, spool_dir: Path, **variables: str) -> Settings:
@@ -93,7 +94,7 @@ def script(tmp_path: Path, spool_dir: Path) -> Iterator[Script]:
             **os.environ,
             "INGEST_TRACKING_URI": url,
             "INGEST_SPOOL_DIR": str(spool_dir),
-            "INGEST_SHUTDOWN_TIMEOUT": "1.5",
+            "INGEST_SHUTDOWN_TIMEOUT": "30",  # to a service that answers: a busy one may take its time
             **environment,
         }
         process = subprocess.Popen(
@@ -106,4 +107,4 @@ def script(tmp_path: Path, spool_dir: Path) -> Iterator[Script]:
     for process in started:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=90)

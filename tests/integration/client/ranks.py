@@ -21,4 +21,10 @@ def ask(database_url: str, sql: str) -> list[tuple[Any, ...]]:
 
 
 def environment(service: ServiceProcess, spool: Path, **variables: str) -> dict[str, str]:
-    return {**os.environ, "INGEST_TRACKING_URI": service.url, "INGEST_SPOOL_DIR": str(spool), **variables}
+    """Of a rank; its end waits for a service that is busy, since the tests look at once."""
+    env = {
+        "INGEST_TRACKING_URI": service.url,
+        "INGEST_SPOOL_DIR": str(spool),
+        "INGEST_SHUTDOWN_TIMEOUT": "60",
+    }
+    return {**os.environ, **env, **variables}

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import ingest
+from ingest.bench.ports import free_port
 from ingest_client import BadPath, sync_spool
 from ingest_client._run import Run
 from tests.integration.client import artifact_stub
 from tests.integration.client.conftest import settings_for
-from tests.integration.client.stub import running_stub, unused_port, wait_until
+from tests.integration.client.stub import running_stub, wait_until
 
 BIG = bytes(range(256)) * 4096 * 11  # 11 MiB: by parts
 
@@ -49,7 +50,7 @@ def test_files_and_directories_arrive_under_their_names(run, stub, folder):
     run.log_artifact(str(folder / "config.yaml"), "configs/a")
     run.log_artifacts(folder, "data")
     run.log_artifact(folder)
-    assert run.flush(10)
+    assert run.flush(30)
     below = {"config.yaml": b"lr: 0.1\n", "deep/er/ünï code.txt": b"x", "empty": b""}
     assert stub.artifacts.of(run.info.run_id) == {
         "config.yaml": b"lr: 0.1\n",
@@ -71,7 +72,7 @@ def test_the_caller_may_change_and_delete_the_file_at_once(run, stub, tmp_path):
         opened.write(b"FIRST")
     path.unlink()
     held.set()
-    assert run.flush(10)
+    assert run.flush(30)
     assert stub.artifacts.of(run.info.run_id) == {"model.bin": b"first"}
 
 
@@ -82,7 +83,7 @@ def test_a_file_may_be_moved_or_linked_into_the_spool(run, stub, tmp_path):
     run.log_artifact(tmp_path / "linked", keep="link")
     assert not (tmp_path / "moved").exists()
     (tmp_path / "linked").unlink()
-    assert run.flush(10)
+    assert run.flush(30)
     assert stub.artifacts.of(run.info.run_id) == {"moved": b"m", "linked": b"l"}
 
 
@@ -118,7 +119,7 @@ def test_nothing_is_sent_before_the_service_knows_the_run(stub, settings):
     assert stub.artifacts.requests == []
     assert run.stats().artifacts_spooled_num == 1
     may_start.set()
-    assert run.flush(10)
+    assert run.flush(30)
     assert stub.artifacts.of(run.info.run_id) == {"a.txt": b"x"}
     run.end()
     wait_until(lambda: run.is_delivered)
@@ -156,7 +157,7 @@ def test_a_damaged_upload_is_sent_again_and_given_up_at_last(run, stub):
     wait_until(lambda: run.stats().artifacts_rejected_num)
     assert run.stats().artifacts_rejected == {"sha256_mismatch": 1}
     assert run.stats().artifacts_retries_num == 2
-    assert run.flush(5) is False
+    assert run.flush(30) is False
     stub.artifacts.misbehave = None
     run.log_text("y", "b.txt")
     wait_until(lambda: stub.artifacts.of(run.info.run_id) == {"b.txt": b"y"})
@@ -182,7 +183,7 @@ def test_the_last_one_logged_to_a_path_stays(run, stub):
 def test_over_the_bound_artifacts_are_dropped_and_counted(stub, spool_dir, tmp_path):
     """The disk of the training machine belongs to the training."""
     settings = settings_for(
-        f"http://127.0.0.1:{unused_port()}", spool_dir, INGEST_ARTIFACT_SPOOL_MAX_BYTES="120000"
+        f"http://127.0.0.1:{free_port()}", spool_dir, INGEST_ARTIFACT_SPOOL_MAX_BYTES="120000"
     )
     run = Run(settings)
     (tmp_path / "large").write_bytes(b"x" * 90_000)
@@ -245,11 +246,11 @@ def test_a_killed_trainer_loses_no_artifact(script, stub, spool_dir, tmp_path):
 
 def test_the_next_run_delivers_artifacts_of_a_dead_one(script, spool_dir, tmp_path, monkeypatch):
     monkeypatch.setattr("ingest_client._recover._swept", set())
-    port = unused_port()
+    port = free_port()
     process = script(
         LOGGER.format(count=5, size=1000, folder=tmp_path, end="os._exit(3)"), f"http://127.0.0.1:{port}"
     )
-    run_id, *lines = process.communicate(timeout=30)[0].splitlines()
+    run_id, *lines = process.communicate(timeout=90)[0].splitlines()
     with running_stub(port) as other:
         run = Run(settings_for(other.url, spool_dir))
         wait_until(lambda: len(other.artifacts.of(run_id)) == 5)
@@ -277,14 +278,14 @@ def test_offline_artifacts_are_delivered_by_sync(stub, spool_dir, tmp_path):
 
 def test_an_exit_waits_for_artifacts_and_says_what_is_left(script, stub, spool_dir, tmp_path):
     process = script(LOGGER.format(count=3, size=1000, folder=tmp_path, end="run.end()"), stub.url)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=90)
     run_id, *lines = out.splitlines()
     ledger(stub, run_id, lines)
     assert err == ""
     process = script(
-        LOGGER.format(count=3, size=1000, folder=tmp_path, end=""), f"http://127.0.0.1:{unused_port()}"
+        LOGGER.format(count=3, size=1000, folder=tmp_path, end=""), f"http://127.0.0.1:{free_port()}"
     )
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=90)
     assert "3 artifacts of run" in err
     assert process.returncode == 0
 
@@ -303,7 +304,7 @@ def test_a_forked_child_logs_artifacts_of_its_own(script, stub, tmp_path):
         run.log_text("parent", "again.txt")
     """
     process = script(source, stub.url)
-    out, _ = process.communicate(timeout=40)
+    out, _ = process.communicate(timeout=90)
     wait_until(lambda: len(stub.artifacts.of(out.strip())) == 5)
     assert stub.artifacts.of(out.strip())["child1.txt"] == b"child 1"
 
@@ -342,7 +343,7 @@ def face(stub, monkeypatch):
 
 
 def files_of(face, stub) -> dict[str, bytes]:
-    assert face.flush(20)
+    assert face.flush(30)
     files: dict[str, bytes] = stub.artifacts.of(face.active_run().info.run_id)
     return files
 

@@ -6,12 +6,12 @@ given, and nothing else is there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import threading
-import time
 import urllib.request
 from pathlib import Path
 from typing import Self
@@ -19,6 +19,7 @@ from typing import Self
 import pytest
 
 import ingest
+from ingest.bench.ports import free_port
 from ingest.bench.proxy import Faults, ProxyThread
 from ingest_client import sync_spool
 from ingest_client._run import Run
@@ -26,7 +27,7 @@ from tests.conftest import ServiceProcess, StartService, run_ingest
 from tests.integration.client.conftest import settings_for
 from tests.integration.client.stub import wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 CUTS = Faults(weights={"pass": 5.0, "cut_before": 2.0, "cut_after": 2.0, "repeat": 1.0}, delay=(0.0, 0.1))
 
@@ -78,15 +79,14 @@ def log_files(run: Run, folder: Path, numbers: range) -> dict[str, str]:
 def test_cut_connections_and_a_killed_service_lose_no_artifact(
     start_service: StartService, database_url: str, spool_dir: Path, tmp_path: Path
 ) -> None:
-    service = start_service("--database-url", database_url)
-    port = int(service.url.rpartition(":")[2])
+    port = free_port()
+    service = start_service("--database-url", database_url, port=port)
     with ProxyThread(("127.0.0.1", port), faults=CUTS, seed=3) as proxy:
         run = Run(settings_for(proxy.url, spool_dir))
         claimed = log_files(run, tmp_path, range(24))
         wait_until(lambda: run.stats().artifacts_uploaded_num >= 4, timeout=60)
         service.kill()
         claimed |= log_files(run, tmp_path, range(24, 32))
-        time.sleep(0.5)
         start_service("--database-url", database_url, port=port)
         claimed |= log_files(run, tmp_path, range(32, 40))
         assert run.flush(150)
@@ -247,7 +247,11 @@ class _CuttingProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            with client, socket.create_connection(("127.0.0.1", self._target)) as upstream:
+            with (
+                contextlib.suppress(OSError),  # the reader has given it up
+                client,
+                socket.create_connection(("127.0.0.1", self._target)) as upstream,
+            ):
                 self.connections_num += 1
                 upstream.sendall(client.recv(65536))
                 left = self._after

@@ -120,7 +120,7 @@ def test_threads_log_to_the_run_of_the_script(stub):
         thread = threading.Thread(target=mlflow.log_metric, args=("from_thread", 1.0))
         thread.start()
         thread.join()
-        assert mlflow.flush(5)
+        assert mlflow.flush(30)
     assert [p[0] for p in stub.points(run.id)] == ["from_thread"]
 
 
@@ -135,7 +135,7 @@ def test_threads_with_runs_of_their_own_do_not_mix(stub):
         thread.start()
     for thread in threads:
         thread.join()
-    assert mlflow.flush(10)
+    assert mlflow.flush(30)
     by_run: dict[UUID, list[float]] = {}
     for batch in stub.batches:
         by_run.setdefault(batch.run_id, []).extend(p[3] for p in batch.points())
@@ -166,7 +166,7 @@ def test_synchronous_waits():
 async def test_the_asyncio_twin_flushes_without_blocking_the_loop(stub):
     import asyncio
 
-    stub.delay = 0.2
+    stub.delay = 0.5
     ticks = 0
 
     async def tick():
@@ -180,7 +180,7 @@ async def test_the_asyncio_twin_flushes_without_blocking_the_loop(stub):
     async with client, client.start_run(experiment="aio", tags={"a": "b"}) as run:
         run.log_metrics({"loss": 1.0}, step=1)
         run.log_params({"p": 1})
-        assert await run.flush(5)
+        assert await run.flush(30)
     ticker.cancel()
     assert ticks > 5
     assert run.stats().acknowledged_num == 1

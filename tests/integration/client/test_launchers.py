@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ServiceProcess
 from tests.integration.client.ranks import ask, environment
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 TRAIN = """
     import os, signal, sys, time
@@ -88,7 +88,7 @@ def test_ranks_that_the_agent_restarts_go_on_with_the_run(service: ServiceProces
     done = torchrun(source, tmp_path, env, "--standalone", "--max-restarts", "1")
     assert done.returncode == 0, done.stderr
     subprocess.run(
-        [sys.executable, "-m", "ingest", "sync"], env=env, capture_output=True, timeout=60, check=True
+        [sys.executable, "-m", "ingest", "sync"], env=env, capture_output=True, timeout=150, check=True
     )
     assert ask(database_url, "SELECT count(*) FROM runs") == [(1,)]
     rows = ask(
@@ -124,7 +124,7 @@ def mpirun(service: ServiceProcess, tmp_path: Path):
     def run(*more: str) -> None:
         done = subprocess.run(
             [program, *options, *more, sys.executable, str(script)], env=environment(service, tmp_path / "spool"),
-            cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False,
+            cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from bench.many_runs import LEDGER_SQL, MAX_FILES, expected_ledger, sweep
 from ingest.bench.api import Api
+from ingest.bench.ports import free_port
 from ingest_client._parking import PLACES
 from ingest_client._run import Run
 from ingest_client._settings import Settings
 from tests.conftest import ServiceProcess
 from tests.integration.client.conftest import settings_for
-from tests.integration.client.stub import Stub, problem, running_stub, unused_port, wait_until
+from tests.integration.client.stub import Stub, problem, running_stub, wait_until
 
 RUNS = 40
 
@@ -37,7 +36,6 @@ def senders_num(runs: list[Run]) -> int:
     return sum(run.sender is not None and run.sender.is_alive() for run in runs)
 
 
-@pytest.mark.timeout(120)
 def test_a_hundred_threads_with_runs_of_their_own(service: ServiceProcess, spool_dir: Path):
     threads, runs = 100, 3
     with sweep(service.url, spool_dir, threads, runs) as process:
@@ -74,11 +72,11 @@ def test_without_a_service_ended_runs_wait_on_the_disk_and_are_counted(
 
 def test_they_are_delivered_by_the_same_process_when_the_service_comes(spool_dir: Path):
     """In order, once, and counted as acknowledged, whichever thread has done it."""
-    port = unused_port()
+    port = free_port()
     runs = log_runs(settings_for(f"http://127.0.0.1:{port}", spool_dir))
     wait_until(lambda: senders_num(runs) <= PLACES)
     with running_stub(port) as stub:
-        assert all(run.flush(20) for run in runs)
+        assert all(run.flush(30) for run in runs)
         wait_until(lambda: all(run.is_delivered for run in runs), 20)
         assert sorted(p[3] for p in stub.points() if p[0] == "a") == [float(n) for n in range(RUNS)]
         for run in runs:
@@ -98,7 +96,7 @@ def test_each_service_has_places_of_its_own(dead_settings: Settings, settings: S
 
 
 def test_what_the_service_refuses_of_a_parked_run_is_told(spool_dir: Path):
-    port = unused_port()
+    port = free_port()
     runs = log_runs(settings_for(f"http://127.0.0.1:{port}", spool_dir))
     wait_until(lambda: senders_num(runs) <= PLACES)
     strict = Stub()

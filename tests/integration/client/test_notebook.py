@@ -15,8 +15,6 @@ from tests.conftest import ServiceProcess
 
 pytest.importorskip("IPython")
 
-pytestmark = pytest.mark.timeout(120)
-
 KERNEL = """
 import json, sys
 from IPython.core.interactiveshell import InteractiveShell
@@ -46,7 +44,7 @@ def run_cells(service: ServiceProcess, tmp_path: Path):
         }
         done = subprocess.run(
             [sys.executable, "-c", KERNEL], input=json.dumps(["import ingest", *cells]), env=env, cwd=tmp_path,
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         seen, report = json.loads(done.stdout.splitlines()[-1])

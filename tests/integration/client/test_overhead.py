@@ -23,12 +23,12 @@ def test_cost_spool_retries_and_drops_reach_the_service(
     run.log_metrics({"a": 1.0, "b": 2.0}, 0)
 
     def told() -> dict[str, int]:
-        with urllib.request.urlopen(f"{service.url}/api/v1/runs/{run.id.hex}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{service.url}/api/v1/runs/{run.id.hex}", timeout=30) as answer:
             stats: dict[str, int] = json.load(answer)["writers"][0]["stats"]
         return stats
 
-    assert run.flush(10)
-    wait_until(lambda: told().get("acknowledged") == 2, timeout=10)
+    assert run.flush(30)
+    wait_until(lambda: told().get("acknowledged") == 2, timeout=30)
     stats = told()
     assert stats["call_cost_ns"] > 0
     assert (
@@ -46,8 +46,8 @@ def test_a_run_shorter_than_a_heartbeat_says_at_its_end_what_it_cost(service: Se
     for step in range(10):
         run.log_metrics({"a": 1.0, "b": 2.0}, step)
     run.end()
-    wait_until(lambda: run.is_delivered, timeout=10)
-    with urllib.request.urlopen(f"{service.url}/api/v1/runs/{run.id.hex}", timeout=10) as answer:
+    wait_until(lambda: run.is_delivered, timeout=30)
+    with urllib.request.urlopen(f"{service.url}/api/v1/runs/{run.id.hex}", timeout=30) as answer:
         found = json.load(answer)
     stats = found["writers"][0]["stats"]
     assert found["status"] == "FINISHED"
@@ -63,7 +63,7 @@ def test_a_run_that_was_logged_offline_says_so_too(service: ServiceProcess, spoo
     wait_until(lambda: is_parked(run))
     assert run.stats().spooled_num == 1
     sync_spool(spool_dir)
-    with urllib.request.urlopen(f"{service.url}/api/v1/runs/{run.id.hex}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{service.url}/api/v1/runs/{run.id.hex}", timeout=30) as answer:
         assert json.load(answer)["writers"][0]["stats"]["call_cost_ns"] > 0
     stats = run.stats()
     assert (stats.acknowledged_num, stats.spooled_num) == (1, 0), "delivered by another, and counted so"

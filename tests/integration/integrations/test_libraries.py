@@ -9,7 +9,7 @@ import ingest
 from ingest import integrations
 
 pytestmark = [
-    pytest.mark.timeout(180),  # importing some of these takes tens of seconds on a busy machine
+    pytest.mark.timeout(400),  # importing some of these takes tens of seconds on a busy machine
     pytest.mark.filterwarnings("ignore"),  # theirs are not ours to mend
 ]
 

@@ -77,7 +77,7 @@ class Api:
         if json is not None:
             body, sent["Content-Type"] = orjson.dumps(json), "application/json"
         target = path if path.startswith("/") else f"/api/2.0/mlflow/{path}"
-        with contextlib.closing(http.client.HTTPConnection(self._host, timeout=20)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(self._host, timeout=60)) as connection:
             connection.request(method, target, body=body, headers=sent)
             response = connection.getresponse()
             return Answered(response.status, response.headers, response.read())

@@ -32,7 +32,7 @@ def logged(service: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         "INGEST_EXPERIMENT_NAME": "cli",
         "INGEST_SPOOL_DIR": str(tmp_path),
     }
-    subprocess.run([sys.executable, "-c", SCRIPT], env={**os.environ, **env}, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", SCRIPT], env={**os.environ, **env}, check=True, timeout=150)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     return service

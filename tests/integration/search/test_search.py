@@ -15,8 +15,6 @@ from ingest.store.sealing import Sealing, seal_some
 from tests.integration.search import model
 from tests.integration.search.conftest import Sync
 
-pytestmark = pytest.mark.timeout(120)
-
 AT_ONCE = Sealing(quiet=0, patience=0, min_runs=1)
 METRICS = st.builds(
     Field,

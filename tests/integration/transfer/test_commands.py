@@ -18,13 +18,12 @@ from tests.integration.transfer.test_round_trip import SIMPLE, batches_of
 def command(*arguments: str, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "ingest", *arguments],
-        capture_output=True, text=True, timeout=50, check=False, env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "NO_COLOR": "1"},
     )  # fmt: skip
     assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
 
-@pytest.mark.timeout(180)
 def test_an_experiment_moves_with_its_artifacts(
     start_service, tmp_path, monkeypatch, database_url, empty_database_url
 ):

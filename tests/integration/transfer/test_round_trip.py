@@ -64,7 +64,11 @@ def multiset(world: World, url: str) -> Counter[tuple[object, ...]]:
     )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(
     spec=BATCHES,
     compacted=st.booleans(),

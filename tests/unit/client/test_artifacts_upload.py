@@ -48,7 +48,11 @@ def upload(line, path, content):
     st.dictionaries(st.integers(1, 25), st.sampled_from(["before", "after"]), max_size=8),
     st.integers(1, 30),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_whatever_breaks_it_arrives_once(tmp_path, monkeypatch, size, breaks, restart_after):
     """Lines break at any request, and once the process is another one."""
     monkeypatch.setattr(_artifacts_upload, "PARTS_FROM_BYTES", 10)

@@ -69,7 +69,11 @@ def drain(delivery: Delivery, take) -> int:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_any_service_that_keeps_the_contract_stores_each_point_once(tmp_path, data):
     """Answers are lost before or after the commit, batches cut small, and the delivery dies and is started again."""
     recorder = new_recorder(tmp_path / uuid.uuid4().hex)

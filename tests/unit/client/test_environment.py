@@ -17,8 +17,10 @@ ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept():
+def nothing_kept(monkeypatch: pytest.MonkeyPatch):
+    """And git may take as long as it does on a busy machine; that it may not for ever has a test of its own."""
     _environment._kept.clear()
+    monkeypatch.setattr(_environment, "GIT_TIMEOUT", 60.0)
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
         "GIT_COMMITTER_EMAIL": "a@b",
     }
     for arguments in (["init", "-q", "-b", "topic"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        subprocess.run(["git", *arguments], cwd=tmp_path, env=ENV | author, check=True, timeout=20)
+        subprocess.run(["git", *arguments], cwd=tmp_path, env=ENV | author, check=True, timeout=150)
     return tmp_path
 
 
@@ -93,7 +95,7 @@ def test_a_git_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     began = time.monotonic()
     assert ask_git(tmp_path, {"PATH": os.environ["PATH"]}) is None
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_no_git_at_all_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -102,22 +104,21 @@ def test_no_git_at_all_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("source", "expected"),
+    ("source", "timeout", "expected"),
     [
-        ("print('x' * 5)", b"xxxxx\n"),
-        ("import sys; sys.exit(3)", None),
-        ("import sys; print('x', flush=True); import time; time.sleep(60)", None),
-        ("import os; os.close(1); import time; time.sleep(60)", None),
-        ("print('y' * 10_000_000)", b"y" * 1000),
+        ("print('x' * 5)", 60.0, b"xxxxx\n"),
+        ("import sys; sys.exit(3)", 60.0, None),
+        ("import sys; print('x', flush=True); import time; time.sleep(60)", 1.0, None),
+        ("import os; os.close(1); import time; time.sleep(60)", 1.0, None),
+        ("print('y' * 10_000_000)", 60.0, b"y" * 1000),
     ],
     ids=["done", "failed", "hangs", "hangs with its output closed", "too much"],
 )
-def test_a_program_is_bounded_in_time_and_output(source: str, expected: bytes | None):
+def test_a_program_is_bounded_in_time_and_output(source: str, timeout: float, expected: bytes | None):
     began = time.monotonic()
-    # Time enough for Python to start on a machine with other work.
-    found = run_bounded([sys.executable, "-c", source], os.environ, timeout=3.0, max_bytes=1000)
+    found = run_bounded([sys.executable, "-c", source], os.environ, timeout=timeout, max_bytes=1000)
     assert found == expected
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
 
 
 def test_the_first_facts_name_the_script_and_mask_the_command(monkeypatch: pytest.MonkeyPatch):
