@@ -13,6 +13,7 @@ from typing import Any, Self
 from ingest_client import _lifetime, _system
 from ingest_client._artifacts_spool import Keep
 from ingest_client._identity import RunInfo
+from ingest_client._roster import Roster
 from ingest_client._run import Run
 from ingest_client._settings import Settings
 from ingest_client._stats import Stats
@@ -125,7 +126,7 @@ class AsyncClient:
             ValueError: It is no address.
         """
         self.settings = Settings.read(tracking_uri=tracking_uri, token=token)
-        self._runs: list[AsyncRun] = []
+        self._runs: Roster[AsyncRun] = Roster(lambda twin: twin.run.is_delivered)
 
     def start_run(
         self,
@@ -151,8 +152,7 @@ class AsyncClient:
         # An event loop waits for nothing when a run ends: what of the environment is not known by then is left out.
         _system.accompany(run, environment=run_id is None or resume_from_step is not None, end_patience=0.0)
         twin = AsyncRun(run)
-        self._runs = [r for r in self._runs if not r.run.is_delivered]
-        self._runs.append(twin)
+        self._runs.add(twin)
         return twin
 
     async def aclose(self, timeout: float | None = None) -> bool:

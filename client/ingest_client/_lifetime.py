@@ -13,13 +13,13 @@ import atexit
 import contextlib
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ingest_client import _sigterm
+from ingest_client._roster import Roster
 
 if TYPE_CHECKING:
     from ingest_client._artifacts_queue import ArtifactQueue
@@ -39,9 +39,6 @@ __all__ = [
 
 UNREACHABLE_PATIENCE: Final = 0.5
 """Seconds that the exit waits where connections are refused: two attempts."""
-
-_FEW: Final = 64
-"""Delivered runs that may be remembered."""
 
 _CHILD_TIMEOUT: Final = 2.0
 """Seconds that a multiprocessing child waits for its tail; its parent adopts what is left."""
@@ -63,12 +60,7 @@ class Deliverer(Protocol):
         """Whether more may still be delivered."""
 
 
-_runs: dict[int, Run] = {}  # by id(); those that are delivered are forgotten now and then
-_next_look = 0
-"""As many runs as make `register` look which are delivered."""
-_lock = (
-    threading.RLock()
-)  # around changes of _runs, which the thread of `_system` makes as well; not around looks at it
+_runs: Roster[Run] = Roster(lambda run: run.is_delivered)
 _queues: list[ArtifactQueue] = []  # of runs that are not of this process
 _on_end: list[Callable[[Run], None]] = []
 _is_installed = False
@@ -77,19 +69,13 @@ _exit_status = "FINISHED"
 
 def register(run: Run) -> None:
     """A run has started in this process."""
-    global _next_look
     _install()
-    with _lock:
-        if len(_runs) >= _next_look:  # not each time, as thousands may wait for a service that is away
-            for other in live_runs(delivered=True):
-                del _runs[id(other)]
-            _next_look = 2 * len(_runs) + _FEW
-        _runs[id(run)] = run
+    _runs.add(run)
 
 
-def live_runs(*, delivered: bool = False) -> list[Run]:
-    """Runs of this process that have not ended or are not fully delivered; or those that are."""
-    return [run for run in list(_runs.values()) if run.is_delivered == delivered]
+def live_runs() -> list[Run]:
+    """Runs of this process that have not ended or are not fully delivered."""
+    return [run for run in _runs if not run.is_delivered]
 
 
 def register_queue(queue: ArtifactQueue) -> None:
@@ -174,7 +160,8 @@ def finish(status: str, timeout: float | None = None) -> None:
 
 
 def _say_what_is_left(runs: list[Run]) -> None:
-    left = [run for run in runs if not run.is_delivered and run.spool_dir and os.path.isdir(run.spool_dir)]
+    undelivered = [run for run in runs if not run.is_delivered]
+    left = [run for run in undelivered if run.spool_dir and os.path.isdir(run.spool_dir)]
     if not left:
         return
     stats = [run.stats() for run in left]
@@ -209,12 +196,20 @@ def _install() -> None:
 
 
 def _at_exit() -> None:
-    finish(_exit_status)
-    if _exit_status == "KILLED":
+    status = _status_at_exit()
+    finish(status)
+    if status == "KILLED":
         # CPython ends by SIGINT after an unhandled Ctrl-C, which shells rely on, but forgets it when any string is
         # compiled and run meanwhile, as making a dataclass does in a module imported late. This reminds it.
         with contextlib.suppress(KeyboardInterrupt):
             exec("raise KeyboardInterrupt")  # noqa: S102 - a constant
+
+
+def _status_at_exit() -> str:
+    """By our excepthook, or where somebody has replaced it, by what the interpreter notes of the exception that ends a script."""
+    if _exit_status == "FINISHED" and not hasattr(sys, "ps1"):  # what a console notes is no end
+        return status_of(getattr(sys, "last_type", None))
+    return _exit_status
 
 
 def _chain_excepthook() -> None:
@@ -231,12 +226,14 @@ def _chain_excepthook() -> None:
 def _after_fork_in_child() -> None:
     from ingest_client._writer import warn
 
-    global _lock
-    _lock = threading.RLock()
+    global _runs
     warn.renew()
     _sigterm.forget()
-    for run in _runs.values():
+    parents, _runs = (
+        _runs,
+        Roster(lambda run: run.is_delivered),
+    )  # a thread of the parent may have held its lock
+    for run in parents:
         run.after_fork_in_child()
     # None of them is this process's to end. One that logs here comes back as a writer (writer_opened).
-    _runs.clear()
     _queues.clear()

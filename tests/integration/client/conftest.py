@@ -98,8 +98,9 @@ def script(tmp_path: Path, spool_dir: Path) -> Iterator[Script]:
             **environment,
         }
         process = subprocess.Popen(
-            [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
-        )
+            [sys.executable, str(path)], env=env,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
         started.append(process)
         return process
 

@@ -9,26 +9,15 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ingest.bench.ports import free_port
 from ingest_client._parking import PLACES
-from tests.conftest import ServiceProcess, run_apart, run_ingest
+from tests.conftest import ServiceProcess, run_ingest
+from tests.integration.client.ranks import ask
 
 pytestmark = pytest.mark.timeout(400)
-
-
-def ask(database_url: str, sql: str) -> list[tuple[Any, ...]]:
-    from ingest.store.connect import connect
-
-    async def query() -> list[tuple[Any, ...]]:
-        async with connect(database_url, purpose="test") as connection:
-            await connection.execute("SET search_path = ingest")
-            return [tuple(row) for row in await connection.fetch(sql)]
-
-    return run_apart(query)
 
 
 @pytest.fixture
@@ -169,6 +158,57 @@ def test_a_child_that_waits_for_ever_is_ended_by_a_sigterm_that_its_main_thread_
     finish(start(source))
     run_ingest("sync", str(tmp_path / "spool"))
     assert ask(database_url, POINTS) == [(1, 1)]
+
+
+LOADERS = """
+    import multiprocessing, os, sys
+    import ingest
+    from torch.utils.data import DataLoader, Dataset
+
+    class Images(Dataset):
+        def __init__(self, run, epoch):
+            self.run, self.epoch = run, epoch
+        def __len__(self):
+            return 16
+        def __getitem__(self, i):
+            self.run.log_metric("loaded", float(os.getpid()), i + 16 * self.epoch.value)
+            return i
+
+    if __name__ == "__main__":
+        method, steps = sys.argv[1], 0
+        context = multiprocessing.get_context(method)
+        if method == "forkserver":  # as one does to make its workers start fast: they are forked with torch and the client
+            context.set_forkserver_preload(["torch.utils.data", "ingest"])
+        with ingest.start_run() as run:
+            epoch = context.Value("i", 0)
+            for persistent in (True, False):
+                loader = DataLoader(
+                    Images(run, epoch), batch_size=4, num_workers=2, persistent_workers=persistent,
+                    multiprocessing_context=context,
+                )
+                for _ in range(2):
+                    for batch in loader:
+                        run.log_metric("batch", float(batch[0]), steps)
+                        steps += 1
+                    epoch.value += 1
+                del loader
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_of_data_loaders_that_are_not_forked_from_the_script(start, database_url, tmp_path, method):
+    """They have the run that was handed to them, and none is started by themselves."""
+    pytest.importorskip("torch")
+    finish(start(LOADERS.replace("sys.argv[1]", repr(method))))
+    run_ingest("sync", str(tmp_path / "spool"))
+    rows = ask(
+        database_url, "SELECT key, count(*), count(DISTINCT step) FROM metrics GROUP BY key ORDER BY key"
+    )
+    assert rows == [("batch", 16, 16), ("loaded", 64, 64)]
+    assert ask(database_url, "SELECT count(*), min(status) FROM runs") == [(1, "FINISHED")]
+    processes = "SELECT count(DISTINCT value) FROM metrics WHERE key = 'loaded'"
+    assert ask(database_url, f"{processes} AND step < 32") == [(2,)]
+    assert ask(database_url, f"{processes} AND step >= 32") == [(4,)]
 
 
 @pytest.mark.parametrize("persistent", [True, False])

@@ -165,11 +165,53 @@ def test_a_handler_of_the_user_is_kept(script, stub):
     assert len(stub.points()) == 1
 
 
-def test_an_excepthook_of_the_user_is_called(script, stub):
+def test_a_handler_of_the_user_may_call_the_one_that_was_there(script, stub):
+    """As handlers should that come later: theirs, then the end of the run, then that of the process."""
     source = """
-        import sys, ingest
-        sys.excepthook = lambda *args: print("mine", flush=True)
+        import os, signal, time
+        import ingest
         ingest.log_metric("a", 1.0)
+        before = signal.getsignal(signal.SIGTERM)
+        def mine(number, frame):
+            print("mine", flush=True)
+            before(number, frame)
+        signal.signal(signal.SIGTERM, mine)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+    """
+    process = script(source, stub.url)
+    output, _ = process.communicate(timeout=20)
+    assert (process.returncode, output) == (-signal.SIGTERM, "mine\n")
+    assert [e.body["status"] for e in stub.events() if e.kind == "run_end"] == ["KILLED"]
+
+
+def test_what_the_user_has_registered_for_the_exit_is_called_and_may_log(script, stub):
+    """What is registered after the first run is called before it ends."""
+    source = """
+        import atexit
+        import ingest
+        atexit.register(print, "first")
+        ingest.log_metric("a", 1.0)
+        atexit.register(print, "second")
+        atexit.register(ingest.log_metric, "late", 2.0)
+    """
+    process = script(source, stub.url)
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output) == (0, "second\nfirst\n"), errors
+    assert [p[0] for p in stub.points()] == ["a", "late"]
+    assert [e.body["status"] for e in stub.events() if e.kind == "run_end"] == ["FINISHED"]
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_an_excepthook_of_the_user_is_called(script, stub, order):
+    """Also where it was put in after ours, and does not call ours."""
+    hook = 'sys.excepthook = lambda *args: print("mine", flush=True)'
+    log = 'ingest.log_metric("a", 1.0)'
+    first, second = (hook, log) if order == "before" else (log, hook)
+    source = f"""
+        import sys, ingest
+        {first}
+        {second}
         raise ValueError
     """
     process = script(source, stub.url)

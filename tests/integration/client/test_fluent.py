@@ -9,6 +9,7 @@ import pytest
 
 import ingest as mlflow
 from ingest_client import RunAlreadyActive
+from ingest_client._run import Run
 from ingest_schema.run_names import run_name_of
 from tests.integration.client.stub import wait_until
 
@@ -193,3 +194,22 @@ async def test_a_twin_whose_service_is_dead_gives_up_in_time(dead_settings):
     run.log_metrics({"loss": 1.0})
     assert await run.flush(0.2) is False
     assert await client.aclose(0.2) is False
+
+
+async def test_a_twin_looks_at_waiting_runs_now_and_then_only(stub, monkeypatch):
+    """Thousands may wait for a service that is away, and each further start must cost the same as the first."""
+    looks = 0
+    is_delivered = Run.is_delivered.__get__
+
+    def look(run):
+        nonlocal looks
+        looks += 1
+        return is_delivered(run)
+
+    monkeypatch.setattr(Run, "is_delivered", property(look))
+    monkeypatch.setenv("INGEST_MODE", "offline")
+    client = mlflow.AsyncClient(stub.url)
+    for _ in range(300):
+        client.start_run().end()
+    assert looks < 4 * 300  # the twin's list, and that of the process
+    assert not await client.aclose(timeout=0.1)
