@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ingest.charts.parts import distinct
 from ingest.service.database import Database
+from ingest.store.samples import read_sample
 from ingest.store.timeline import Columns, Place, read_all, read_at_steps, read_page, read_steps
 
 __all__ = ["RunColumns", "all_points", "page_of_points", "points_of_runs", "thinned_points_of_runs"]
@@ -61,23 +62,28 @@ async def thinned_points_of_runs(
 ) -> list[RunColumns]:
     """Of all the steps that the runs have in a range, about `steps_num`, evenly chosen, and each run's last.
 
-    The same steps for every run, so that curves can be compared; all points of a chosen step.
+    The same steps for every run, so that curves can be compared; all points of a chosen step. Of a series so long that it is in
+    more pieces than that, a point from each of so many pieces instead: to read all of its steps would take as long as to read it.
     """
-    runs = sorted(run_ids)
     low = np.iinfo(np.int64).min if first_step is None else first_step
     high = np.iinfo(np.int64).max if last_step is None else last_step
-    found: list[RunColumns] = []
-    room = MAX_THINNED_POINTS
+    found: dict[UUID, Columns] = {}
     async with db.snapshot() as connection:
-        steps_of = {run_id: await read_steps(connection, run_id, key, low, high) for run_id in runs}
+        steps_of: dict[UUID, npt.NDArray[np.int64]] = {}
+        for run_id in sorted(run_ids):
+            sample = await read_sample(connection, run_id, key, low, high, number=steps_num)
+            if sample is not None:
+                found[run_id] = sample
+            else:
+                steps_of[run_id] = await read_steps(connection, run_id, key, low, high)
         chosen = _evenly(_united(list(steps_of.values())), steps_num)
+        room = MAX_THINNED_POINTS
         for run_id, steps in steps_of.items():
             if len(steps) and room > 0:
                 wanted = _united([chosen, steps[-1:]])
-                columns = await read_at_steps(connection, run_id, key, wanted, limit=room)
-                room -= len(columns)
-                found.append((run_id, columns))
-    return found
+                found[run_id] = await read_at_steps(connection, run_id, key, wanted, limit=room)
+                room -= len(found[run_id])
+    return sorted(found.items())
 
 
 def _united(columns: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:

@@ -23,7 +23,7 @@ from ingest.store.points import Float64s, Int64s
 from ingest_schema.limits import INT64_MAX, INT64_MIN
 from ingest_schema.sql import load_queries
 
-__all__ = ["Columns", "Place", "read_all", "read_at_steps", "read_page", "read_steps"]
+__all__ = ["Columns", "Place", "in_order", "read_all", "read_at_steps", "read_page", "read_steps"]
 
 _SQL: Final = load_queries("timeline")
 _PREFETCH: Final = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -133,3 +134,41 @@ async def test_compacted_points_are_given_and_known(rest: Rest, services: Servic
         assert [metric for metric in whole["metrics"] if metric in few["metrics"]] == few["metrics"]
         assert await rest.post("runs/log-batch", run_id=run_id, metrics=metrics) == {}
         assert await connection.fetchval("SELECT count(*) FROM ingest.metrics") == 1000
+
+
+async def test_a_series_in_more_pieces_than_steps_are_asked_for_gives_a_point_of_as_many(
+    rest: Rest, services: Services
+):
+    """Its own points, spread over all of it, and its last one, as it came and compacted; no more of it is read than that."""
+    run_id, number = await rest.new_run(), 12_000
+    for begin in range(0, number, 1_000):
+        metrics = [
+            {"key": "k", "value": i / 3, "timestamp": 2 * i, "step": i} for i in range(begin, begin + 1_000)
+        ]
+        await rest.post("runs/log-batch", run_id=run_id, metrics=metrics)
+
+    async def check(steps_num: int, first: int = 0, last: int = number - 1) -> None:
+        found = (
+            await rest.get(
+                "metrics/get-history-bulk-interval",
+                run_ids=run_id, metric_key="k", max_results=steps_num, start_step=first, end_step=last,
+            )
+        )["metrics"]  # fmt: skip
+        steps = [one["step"] for one in found]
+        assert found == [
+            {"key": "k", "value": i / 3, "timestamp": 2 * i, "step": i, "run_id": run_id} for i in steps
+        ]
+        assert steps == sorted(set(steps))
+        assert steps_num * 0.8 <= len(steps) <= steps_num + 4
+        assert (steps[0], steps[-1]) == (first, last)
+        gap = (last - first) / steps_num
+        assert max(b - a for a, b in pairwise(steps)) < 3 * gap + 256
+
+    for steps_num, *span in ((40,), (12, 3_001, 9_002)):
+        await check(steps_num, *span)
+    await rest.post("runs/update", run_id=run_id, status="FINISHED", end_time=1)
+    async with Compaction.open(services.database_url) as compaction:
+        assert compaction is not None
+        await compact_all(compaction, Progress(), everything=True)
+    for steps_num, *span in ((60,), (12, 3_001, 9_002)):
+        await check(steps_num, *span)
