@@ -75,7 +75,7 @@ def load(*workloads: str) -> list[str]:
 def script_commands(*, full: bool) -> dict[str, list[str]]:
     """Arguments of Python, for the scripts beside this one."""
     if full:
-        more = {"charts": ["--full"], "dashboard": ["--full"], "chaos": ["--rounds", "500"]}
+        more = {"charts": ["--full"], "dashboard": ["--full", "--mlflow"], "chaos": ["--rounds", "500"]}
     else:
         more = {
             "clients": ["--clients", "ingest", "tensorboard", "--pairs", "2"],

@@ -255,6 +255,26 @@ def dashboard_section(result: dict[str, Any]) -> Iterable[str]:
         for name, one in result["figures"].items()
     ]  # fmt: skip
     yield from table(("measured", "median", "spread", "at most"), rows)
+    if (rival := result.get("mlflow_ui")) is not None:
+        yield ""
+        yield from mlflow_ui_rows(rival, result["figures"])
+
+
+def mlflow_ui_rows(rival: dict[str, Any], ours: dict[str, Any]) -> Iterable[str]:
+    """The same pages of MLflow's own interface: times beside ours, what it can't show, what it drew."""
+    yield f"The same pages of the interface that mlflow {rival['version']} brings, in the same browser and run, served by this service out of the same "
+    yield "database, which flatters it: its own server has no part in these figures. Ratios are of theirs to ours."
+    yield ""
+    rows = []
+    for name, one in rival["figures"].items():
+        own = f"{ours[name]['median']:,.0f}" if name in ours else ""
+        rows.append([name, own, f"{one['median']:,.0f}", f"{one['ratio']:,.1f} ×" if one["ratio"] else ""])
+    for name, reason in rival["cannot"].items():
+        own = f"{ours[name]['median']:,.0f}" if name in ours else ""
+        rows.append([name, own, f"can't be shown: {reason.replace('|', '/')}", ""])
+    yield from table(("measured, median", "ingest", "MLflow's interface", "ratio"), rows)
+    yield ""
+    yield " ".join(f"{what[0].upper()}{what[1:]}: {told}." for what, told in rival["told"].items())
 
 
 def source(result: dict[str, Any]) -> Iterable[str]:

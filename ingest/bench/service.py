@@ -58,16 +58,23 @@ class Service:
         data_dir: Where it keeps its PostgreSQL; a scratch directory, removed at the end, if not given.
         port: A fixed port, so that a restarted service is where its clients look for it; 0 takes a free one.
         settings: Settings of the service by environment variable name, without the prefix INGEST_.
+        environment: Other variables of its process.
     """
 
     def __init__(
-        self, *, data_dir: Path | None = None, port: int = 0, settings: Mapping[str, object] | None = None
+        self,
+        *,
+        data_dir: Path | None = None,
+        port: int = 0,
+        settings: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._scratch = None if data_dir else tempfile.mkdtemp(prefix="ingest-bench-")
         self.data_dir = data_dir or Path(str(self._scratch)) / "data"
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = dict(settings or {})
+        self.environment = dict(environment or {})
         self.log_path = self.data_dir.parent / f"{self.data_dir.name}-service.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -121,7 +128,7 @@ class Service:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         variables = {"host": "127.0.0.1", "port": self.port, "data_dir": self.data_dir, **self.settings}
         environment = clean_environment(
-            {f"INGEST_{name.upper()}": str(value) for name, value in variables.items()}
+            {f"INGEST_{name.upper()}": str(value) for name, value in variables.items()} | self.environment
         )
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
