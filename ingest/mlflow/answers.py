@@ -6,7 +6,7 @@ Lists that PostgreSQL made as JSON go into the answer as they are (`orjson.Fragm
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -90,9 +90,9 @@ def run_info(
 def run(
     info: Mapping[str, Any],
     *,
-    metrics: Iterable[tuple[str, float, int, int]],
-    params: Iterable[tuple[str, str]],
-    tags: Iterable[tuple[str, str]],
+    metrics: Sequence[tuple[str, float, int, int]],
+    params: Sequence[tuple[str, str]],
+    tags: Sequence[tuple[str, str]],
     links: Mapping[str, str],
 ) -> dict[str, Any]:
     """A `Run`. A list that would be empty is left out.
@@ -101,8 +101,9 @@ def run(
         metrics: Key, value, time in ms, step of each.
         links: JSON arrays as text, by name: dataset_inputs, model_inputs, model_outputs.
     """
-    data = {
-        "metrics": [
+    data: dict[str, Any] = {}
+    if metrics:
+        data["metrics"] = [
             {
                 "key": key,
                 "value": value if math.isfinite(value) else _name_of(value),
@@ -110,23 +111,19 @@ def run(
                 "step": step,
             }
             for key, value, time_ms, step in metrics
-        ],
-        "params": _labels(params),
-        "tags": _labels(tags),
-    }
-    inputs = {
-        name: orjson.Fragment(links[name]) for name in ("dataset_inputs", "model_inputs") if name in links
-    }
-    outputs = {name: orjson.Fragment(links[name]) for name in ("model_outputs",) if name in links}
-    return {
-        "info": info,
-        "data": {name: found for name, found in data.items() if found},
-        "inputs": inputs,
-        "outputs": outputs,
-    }
+        ]
+    if params:
+        data["params"] = _labels(params)
+    if tags:
+        data["tags"] = _labels(tags)
+    inputs: dict[str, orjson.Fragment] = {}
+    outputs: dict[str, orjson.Fragment] = {}
+    for name, texts in links.items():
+        (outputs if name == "model_outputs" else inputs)[name] = orjson.Fragment(texts)
+    return {"info": info, "data": data, "inputs": inputs, "outputs": outputs}
 
 
-def _labels(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+def _labels(pairs: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in pairs]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -18,8 +18,7 @@ _SQL: Final = load_queries("run_documents")
 _WRITE: Final = load_queries("write")
 
 
-@dataclass(frozen=True, slots=True)
-class RunInfo:
+class RunInfo(NamedTuple):
     """What a run itself says. artifact_location: its experiment's, see `ingest.service.locations`."""
 
     run_id: UUID
@@ -54,7 +53,6 @@ class RunDocument:
     links: dict[str, str] = field(default_factory=dict)
 
 
-_INFO: Final = tuple(one.name for one in fields(RunInfo))
 _KEY: Final = itemgetter(0)
 
 
@@ -84,7 +82,7 @@ async def get_documents(db: Database, run_ids: Sequence[UUID]) -> list[RunDocume
     if not run_ids:
         return []
     row = await db.fetchrow(_SQL["documents"], run_ids)
-    infos = zip(*(row[name] or () for name in _INFO), strict=True)
+    infos = zip(*(row[name] or () for name in RunInfo._fields), strict=True)
     found = [
         RunDocument(RunInfo(*info), parent)
         for info, parent in zip(infos, row["parent_run_id"] or (), strict=True)
@@ -111,4 +109,4 @@ def _entries(row: Any, kind: str, *names: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _info(row: Any) -> RunInfo:
-    return RunInfo(*(row[name] for name in _INFO))
+    return RunInfo(*(row[name] for name in RunInfo._fields))

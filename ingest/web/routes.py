@@ -15,6 +15,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
@@ -67,7 +68,12 @@ class Route:
     @property
     def plain_path(self) -> str:
         """The path without the patterns of its parameters, as OpenAPI and the metrics show it."""
-        return _PATH_PARAMETER.sub(r"{\1}", self.path)
+        return _plain(self.path)
+
+
+@cache  # asked for with every request
+def _plain(path: str) -> str:
+    return _PATH_PARAMETER.sub(r"{\1}", path)
 
 
 class RouteTable:

@@ -16,12 +16,14 @@ WHERE w.last_seq < 9223372036854775807  -- closed, as the run is being deleted f
 RETURNING w.run_id, w.last_seq, w.is_sealed;
 
 -- name: post_points
--- All of a post that only goes forward, see migration 0011.
+-- All of a post that only goes forward, see migration 0011. Arrays come as texts: asyncpg asks each element of a list three times
+-- whether it is a list, too, which for a thousand points cost more than PostgreSQL's reading of the text.
 SELECT post_points(
-    $1::uuid[], $2::uuid[], $3::bigint[], $4::int[], $5::text[], $6::int[], $7::int[], $8::int[],
-    $9::bigint[], $10::bigint[], $11::float8[], $12::bigint[], $13::bigint[], $14::float8[], $15::float8[],
-    $16::bigint[], $17::bigint[], $18::float8[], $19::float8[], $20::bigint[], $21::bigint[], $22::float8[],
-    $23::bigint[], $24::bigint[], $25::float8[]
+    $1::text::uuid[], $2::text::uuid[], $3::text::bigint[], $4::text::int[], $5::text[], $6::text::int[], $7::text::int[],
+    $8::text::int[], $9::text::bigint[], $10::text::bigint[], $11::text::float8[], $12::text::bigint[], $13::text::bigint[],
+    $14::text::float8[], $15::text::float8[], $16::text::bigint[], $17::text::bigint[], $18::text::float8[],
+    $19::text::float8[], $20::text::bigint[], $21::text::bigint[], $22::text::float8[],
+    $23::text::bigint[], $24::text::bigint[], $25::text::float8[]
 );
 
 -- name: lifecycles
