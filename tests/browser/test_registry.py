@@ -60,12 +60,20 @@ def test_a_model_is_registered_named_and_staged(open_page: OpenPage, dashboard: 
 
     page.get_by_title("More of version 1").click()
     page.get_by_role("menuitemcheckbox", name="Production").click()
-    expect(page.get_by_role("region", name="Versions")).to_contain_text("Production")
+    versions = page.get_by_role("region", name="Versions")
+    expect(versions).to_contain_text("Production")
+    expect(versions.get_by_role("link", name="with a model")).to_have_attribute("href", f"/runs/{run_id}")
+    page.get_by_role("button", name="Describe it").click()
+    page.get_by_label("Markdown").fill("Tells **digits** apart.\n\n- top-1 0.99")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".markdown strong")).to_have_text("digits")
     page.get_by_role("button", name="Take @champion away").click()
     expect(page.get_by_text("models:/digits/1")).to_be_visible()
 
     overview = open_page("/models")
-    expect(overview.get_by_role("row").filter(has_text="digits")).to_contain_text("v1 Production")
+    row = overview.get_by_role("row").filter(has_text="digits")
+    expect(row).to_contain_text("v1 Production")
+    expect(row.get_by_role("cell", name="Tells digits apart.", exact=True)).to_be_visible()
 
 
 def test_models_are_copied_as_code(open_page: OpenPage, dashboard: str, run_id: str, tmp_path: Path) -> None:

@@ -10,6 +10,13 @@ marked.use({ renderer: { html: ({ text }) => escaped(text) } });
 /** @param {string} text */
 export const cleanHtml = (text) => DOMPurify.sanitize(/** @type {string} */ (marked.parse(text, { async: false, gfm: true })), { FORBID_TAGS: ["style", "form", "input"], FORBID_ATTR: ["style"] });
 
+/** Its first line as plain text, for where there is room for no more. @param {string} text */
+export function firstLine(text) {
+  const box = document.createElement("template");
+  box.innerHTML = cleanHtml(text);
+  return (box.content.textContent ?? "").trim().split("\n", 1)[0];
+}
+
 /** @param {{text: string}} props */
 export function Markdown({ text }) {
   const clean = useMemo(() => cleanHtml(text), [text]);

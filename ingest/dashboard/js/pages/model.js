@@ -16,6 +16,15 @@ import { text, useView } from "../url.js";
 const API = "/ajax-api/2.0/mlflow";
 const STAGES = ["None", "Staging", "Production", "Archived"];
 const VIEW = { version: text() };
+const MOST_NAMES = 200; // of runs, asked for at once
+
+/** By id, the names of the runs that versions came out of: ids of one hour begin alike. @param {any[]} versions @param {AbortSignal} signal @returns {Promise<Map<string, string>>} */
+async function runNames(versions, signal) {
+  const ids = [...new Set(versions.map((one) => one.run_id).filter((id) => /^[0-9a-f]{32}$/.test(id ?? "")))].slice(0, MOST_NAMES);
+  if (!ids.length) return new Map();
+  const { runs } = await post("/api/v1/runs/search", { filter: `run_id IN (${ids.map((id) => `'${id}'`).join(", ")})`, columns: ["name"], view: "all", limit: MOST_NAMES }, { signal });
+  return new Map(runs.map((/** @type {any} */ run) => [run.run_id, run.name]));
+}
 
 /** @param {{model: string}} props */
 export default function Model({ model: name }) {
@@ -26,14 +35,15 @@ export default function Model({ model: name }) {
         get(`${API}/registered-models/get`, { query: { name }, signal }),
         get(`${API}/model-versions/search`, { query: { filter: `name = '${name.replaceAll("'", "''")}'`, max_results: 1000 }, signal }),
       ]);
-      return { model: registered_model, versions: model_versions.sort((/** @type {any} */ a, /** @type {any} */ b) => Number(b.version) - Number(a.version)) };
+      const names = await runNames(model_versions, signal);
+      return { model: registered_model, names, versions: model_versions.sort((/** @type {any} */ a, /** @type {any} */ b) => Number(b.version) - Number(a.version)) };
     },
     [name],
   );
   if (error instanceof ApiError && error.status === 404) return html`<${NotFoundState} what="model" />`;
   if (error && !data) return html`<${ErrorState} error=${error} retry=${reload} />`;
   if (!data) return html`<${LoadingState} what="Looking for the model" />`;
-  const { model, versions } = data;
+  const { model, names, versions } = data;
   /** @param {Promise<any>} work @param {string} done */
   const act = (work, done) => work.then(() => (toast(done), reload()), toastError);
   const describe = async () => {
@@ -51,15 +61,15 @@ export default function Model({ model: name }) {
             <${CopyAs} sql=${`SELECT version, stage, source, run_id, description\nFROM model_versions\nWHERE name = ${sqlText(name)}\nORDER BY version DESC`} /></header>
           <div class="scroll-x" tabindex="0" role="region" aria-label="Versions">
             <table class="plain"><thead><tr><th class="number">Version</th><th>Aliases</th><th>Stage</th><th>Run</th><th>Made</th><th>Description</th><th></th></tr></thead>
-              <tbody>${versions.map((/** @type {any} */ one) => html`<${Version} key=${one.version} name=${name} version=${one} act=${act} isShown=${one === shown} show=${() => change({ version: one.version })} />`)}</tbody></table>
+              <tbody>${versions.map((/** @type {any} */ one) => html`<${Version} key=${one.version} name=${name} version=${one} runName=${names.get(one.run_id)} act=${act} isShown=${one === shown} show=${() => change({ version: one.version })} />`)}</tbody></table>
           </div></section>
         ${shown ? html`<section class="card"><header><h2>Load version ${shown.version} in Python</h2></header><div class="card-body"><${Code} label="how to load the model" code=${loading(shown.aliases?.length ? `models:/${name}@${shown.aliases[0]}` : `models:/${name}/${shown.version}`)} /></div></section>` : null}
       </div>
     </div>`;
 }
 
-/** @param {{name: string, version: any, act: (work: Promise<any>, done: string) => Promise<void>, isShown: boolean, show: () => void}} props */
-function Version({ name, version: one, act, isShown, show }) {
+/** @param {{name: string, version: any, runName?: string, act: (work: Promise<any>, done: string) => Promise<void>, isShown: boolean, show: () => void}} props */
+function Version({ name, version: one, runName, act, isShown, show }) {
   const { version } = one;
   const addAlias = async () => {
     const alias = (await prompted({ title: `Alias of version ${version}`, label: "Alias; it moves here if another version has it", action: "Set" }))?.trim();
@@ -86,8 +96,8 @@ function Version({ name, version: one, act, isShown, show }) {
       <td class="number"><button class="link" aria-pressed=${isShown} onClick=${show}>${version}</button></td>
       <td>${(one.aliases ?? []).map((/** @type {string} */ alias) => html`<span class="pill">@${alias}${mayWrite() ? html`<button class="icon-button tiny" aria-label=${`Take @${alias} away`} onClick=${() => act(request("DELETE", `${API}/registered-models/alias`, { name, alias }, {}), `@${alias} taken away`)}><${Icon} name="close" size=${10} /></button>` : null}</span> `)}</td>
       <td>${one.current_stage === "None" ? "" : html`<span class="pill">${one.current_stage}</span>`}</td>
-      <td>${one.run_id ? html`<a href=${`/runs/${one.run_id}`}><code>${one.run_id.slice(0, 8)}</code></a>` : ""}</td>
-      <td class="when">${formatAgo(Number(one.creation_timestamp))}</td><td class="muted">${one.description ?? ""}</td>
-      <td>${mayWrite() ? html`<${Menu} label="" title=${`More of version ${version}`} icon="more" items=${items} align="right" className="icon-button" />` : null}</td>
+      <td class="when">${one.run_id ? html`<a href=${`/runs/${one.run_id}`} title=${one.run_id}>${runName || html`<code>…${one.run_id.slice(-8)}</code>`}</a>` : ""}</td>
+      <td class="when">${formatAgo(Number(one.creation_timestamp))}</td><td class="muted words">${one.description ?? ""}</td>
+      <td class="menu-cell">${mayWrite() ? html`<${Menu} label="" title=${`More of version ${version}`} icon="more" items=${items} align="right" className="icon-button" />` : null}</td>
     </tr>`;
 }

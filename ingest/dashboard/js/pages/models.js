@@ -1,6 +1,7 @@
 /** The registry: all registered models. */
 import { html } from "../lib.js";
 import { ApiError, get } from "../api.js";
+import { firstLine } from "../components/markdown.js";
 import { EmptyState, ErrorState, LoadingState } from "../components/states.js";
 import { formatAgo } from "../format.js";
 import { useLoad } from "../load.js";
@@ -30,7 +31,7 @@ export default function Models() {
                 <tr key=${one.name}><td><a href=${`/models/${encodeURIComponent(one.name)}`}>${one.name}</a></td>
                   <td>${(one.latest_versions ?? []).map((/** @type {any} */ version) => html`<span class="pill">v${version.version}${version.current_stage === "None" ? "" : ` ${version.current_stage}`}</span> `)}</td>
                   <td>${(one.aliases ?? []).map((/** @type {any} */ alias) => html`<span class="pill">@${alias.alias} → v${alias.version}</span> `)}</td>
-                  <td class="muted">${one.description ?? ""}</td><td class="when">${formatAgo(Number(one.last_updated_timestamp))}</td></tr>`)}</tbody></table></div>`
+                  <td class="muted words">${firstLine(one.description ?? "")}</td><td class="when">${formatAgo(Number(one.last_updated_timestamp))}</td></tr>`)}</tbody></table></div>`
         : null}
       ${data?.next_page_token ? html`<div class="row pad"><button onClick=${() => change({ after: data.next_page_token })}>Next page</button></div>` : null}
     </div>`;

@@ -37,6 +37,7 @@ export default function Run({ runId }) {
     document.title = `${run.name} · ingest`;
     if (!["RUNNING", "LOST"].includes(run.status) && !isOver) setOver(true);
   }, [run]);
+  useEffect(() => document.getElementById(`tab-${tab}`)?.scrollIntoView({ block: "nearest", inline: "nearest" }), [tab, !run]); // on a phone the row of tabs is longer than the screen
   useKeys("Run", TABS.map(([name, label, key]) => ({ keys: `t ${key}`, does: `Show ${label.toLowerCase()}`, run: () => change({ tab: name }) })));
   useStore(session);
   if (!run) {
