@@ -7,6 +7,7 @@ same file at the same path: nothing can be stored twice.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,7 +72,12 @@ def deliver_artifacts(
     if lock is None:
         report.status = "in_use"
         return report
-    spool = ArtifactSpool(directory, lock, _UNBOUNDED, read_entries(directory))
+    try:
+        spool = ArtifactSpool(directory, lock, _UNBOUNDED, read_entries(directory))
+    except OSError as error:
+        os.close(lock)
+        report.status, report.error = "waiting", f"it can't be read now: {error}"
+        return report
     try:
         report.tracking_uri = read_meta(directory).get("tracking_uri")
         if tracking_uri is not None and report.tracking_uri not in {None, tracking_uri}:

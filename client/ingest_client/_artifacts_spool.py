@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from ingest_client._descriptors import is_shortage, none_if_unreadable
 from ingest_client._directory import ARTIFACTS_PREFIX, META_NAME, make_directory, remove_spool
 from ingest_schema.ids import new_id
 
@@ -154,6 +155,7 @@ class ArtifactSpool:
                 self._reserved_bytes -= entry.cost_bytes
             if isinstance(error, OSError):
                 reason = "disk_full" if error.errno in _NO_ROOM else "disk_error"
+                reason = "no_descriptors" if is_shortage(error) else reason
                 raise SpoolRefused(reason, f"the spool {self.directory} did not take it: {error}") from error
             raise
 
@@ -268,19 +270,24 @@ def _describe(directory: Path, entry: Entry) -> None:
 
 
 def read_entries(directory: Path) -> list[Entry]:
-    """What a dead process left in a spool, oldest first; what it had not finished is deleted. The caller holds the lock."""
+    """What a dead process left in a spool, oldest first; what it had not finished is deleted. The caller holds the lock.
+
+    Raises:
+        OSError: There is no descriptor to read it; nothing is deleted.
+    """
     entries: list[Entry] = []
-    for path in sorted(directory.glob("*.json")):
-        if path.name == META_NAME:
-            continue
-        with contextlib.suppress(OSError, ValueError, TypeError):
+    names = sorted(
+        os.listdir(directory)
+    )  # not glob, which takes a folder that can't be opened for an empty one
+    for path in (directory / name for name in names if name.endswith(".json") and name != META_NAME):
+        with none_if_unreadable(ValueError, TypeError):
             entry = Entry(**json.loads(path.read_bytes()))
             if (directory / entry.file).stat().st_size == entry.size_bytes:
                 entries.append(entry)
     known = {entry.file for entry in entries}
-    for path in [*directory.glob("*.data"), *directory.glob("*.tmp"), *directory.glob("*.tmp2")]:
-        if path.name not in known:
-            path.unlink(missing_ok=True)
+    for name in names:
+        if name.endswith((".data", ".tmp", ".tmp2")) and name not in known:
+            (directory / name).unlink(missing_ok=True)
     return entries
 
 

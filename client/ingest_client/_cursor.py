@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from struct import Struct
 from typing import Final
 from zlib import adler32
 
+from ingest_client._descriptors import none_if_unreadable, open_lasting
+from ingest_client._directory import CURSOR_NAMES
+
 __all__ = ["Cursor", "CursorState"]
 
 FILE_BYTES: Final = 4096
 _SLOT_BYTES: Final = 1024
-_NAMES: Final = ("cursor.a", "cursor.b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,25 +78,29 @@ class Cursor:
     @classmethod
     def create(cls, directory: Path) -> Cursor:
         """A new cursor before the first record. Raises OSError when the disk is full."""
-        cursor = cls(directory, CursorState(), [_mapped(directory / name) for name in _NAMES])
+        maps = [_mapped(directory / name, open_lasting) for name in CURSOR_NAMES]
+        cursor = cls(directory, CursorState(), maps)
         cursor.store(CursorState())
         return cursor
 
     @classmethod
     def open(cls, directory: Path) -> Cursor | None:
-        """The newest intact state of an existing spool; None if no slot of either file is intact."""
+        """The newest intact state of an existing spool; None if no slot of either file is intact.
+
+        Raises:
+            OSError: There is no descriptor for it.
+        """
         states: list[CursorState] = []
-        for name in _NAMES:
-            try:
+        for name in CURSOR_NAMES:
+            data = b""
+            with none_if_unreadable():
                 data = (directory / name).read_bytes()
-            except OSError:
-                continue
             slots = (data[0:_SLOT_BYTES], data[_SLOT_BYTES : 2 * _SLOT_BYTES])
             states += [state for slot in slots if (state := decode_state(slot)) is not None]
         if not states:
             return None
         newest = max(states, key=lambda state: state.generation)
-        return cls(directory, newest, [_mapped(directory / name) for name in _NAMES])
+        return cls(directory, newest, [_mapped(directory / name, _open) for name in CURSOR_NAMES])
 
     def store(self, state: CursorState) -> None:
         """Make this the state that a crash leaves behind."""
@@ -115,14 +122,18 @@ def _as_dict(state: CursorState) -> dict[str, int]:
     return {field.name: getattr(state, field.name) for field in fields(state)}
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def _mapped(path: Path, open_file: Callable[[Path, int], int]) -> mmap.mmap:
     """The file, made as long as it must be; allocated first, so that a store never meets a full disk."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = open_file(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
         _allocate(fd, FILE_BYTES)
         return mmap.mmap(fd, FILE_BYTES)
     finally:
         os.close(fd)
+
+
+def _open(path: Path, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _allocate(fd: int, size: int) -> None:

@@ -31,8 +31,11 @@ class Source(Protocol):
 
     run_id: UUID
     writer_id: UUID
-    cursor: Cursor
     shapes: dict[int, tuple[str, ...]]
+
+    @property
+    def cursor(self) -> Cursor:
+        """How far it is delivered."""
 
     def segment_from(self, serial: int) -> Segment | None:
         """The first segment with this number or a later one."""

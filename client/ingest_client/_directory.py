@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from ingest_client._descriptors import open_lasting
+
 __all__ = [
     "ARTIFACTS_PREFIX",
+    "CURSOR_NAMES",
     "LOCK_NAME",
     "META_NAME",
     "SHAPES_NAMES",
     "append",
     "claim_lock",
+    "discard_directory",
     "make_directory",
     "remove_spool",
 ]
@@ -29,6 +33,7 @@ ARTIFACTS_PREFIX: Final = "artifacts-"
 
 LOCK_NAME: Final = "lock"
 META_NAME: Final = "meta.json"
+CURSOR_NAMES: Final = ("cursor.a", "cursor.b")
 SHAPES_NAMES: Final = ("shapes.a", "shapes.b")
 
 
@@ -56,9 +61,16 @@ def remove_spool(directory: Path) -> None:
         directory.rename(trash)
     except OSError:
         return
-    shutil.rmtree(trash, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        directory.parent.rmdir()
+    _trash.append(trash)
+    for each in tuple(_trash):  # those for which there was no descriptor the last time, too
+        shutil.rmtree(each, ignore_errors=True)
+        if not each.exists():
+            with contextlib.suppress(OSError, ValueError):
+                _trash.remove(each)
+                each.parent.rmdir()
+
+
+_trash: Final[list[Path]] = []
 
 
 def make_directory(root: Path, run_id: UUID, name: str) -> tuple[Path, int]:
@@ -74,15 +86,26 @@ def make_directory(root: Path, run_id: UUID, name: str) -> tuple[Path, int]:
         except FileNotFoundError:  # a sweep removed the empty run directory between our two calls
             if attempt == 4:
                 raise
-    fd = os.open(hidden / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = -1
     try:
+        fd = open_lasting(hidden / LOCK_NAME, os.O_RDWR | os.O_CREAT)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden.rename(final)
     except BaseException:
-        os.close(fd)
-        shutil.rmtree(hidden, ignore_errors=True)
+        discard_directory(hidden)
+        if fd >= 0:
+            os.close(fd)
         raise
     return final, fd
+
+
+def discard_directory(directory: Path) -> None:
+    """Delete one that could not be made in full. Needs no descriptor: the lack of them may be the reason."""
+    for name in (META_NAME, *CURSOR_NAMES, LOCK_NAME):
+        (directory / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        directory.rmdir()
+        directory.parent.rmdir()
 
 
 def append(path: Path, data: bytes) -> None:

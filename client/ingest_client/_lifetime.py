@@ -160,7 +160,10 @@ def finish(status: str, timeout: float | None = None) -> None:
 
 
 def _say_what_is_left(runs: list[Run]) -> None:
-    undelivered = [run for run in runs if not run.is_delivered]
+    for run in runs:
+        if run.is_afloat:
+            _say_lost(run)
+    undelivered = [run for run in runs if not (run.is_delivered or run.is_afloat)]
     left = [run for run in undelivered if run.spool_dir and os.path.isdir(run.spool_dir)]
     if not left:
         return
@@ -172,6 +175,14 @@ def _say_what_is_left(runs: list[Run]) -> None:
     runs_num = len({run.id for run in left})  # a run may have two writers here
     runs_text = f"run {left[0].id.hex}" if runs_num == 1 else f"{runs_num} runs"
     _say(f"{waiting} of {runs_text} wait", root, left[0].settings)
+
+
+def _say_lost(run: Run) -> None:
+    with contextlib.suppress(Exception):
+        sys.stderr.write(
+            f"ingest: {run.stats().spooled_num:,} points of run {run.id.hex} are lost: the service did not take them in time, and this"
+            " process had no file descriptor left to keep them on the disk\n"
+        )
 
 
 def _say(what: str, root: str, settings: Settings) -> None:

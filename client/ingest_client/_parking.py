@@ -37,7 +37,7 @@ __all__ = ["PLACES", "Lot", "Parked", "lot_of"]
 
 PLACES: Final = 16
 """Ended runs that go on by themselves, for one service and spool folder. Each holds a thread and five descriptors, and beside a
-hundred live runs a process must stay below the common limit of 1,024."""
+hundred live runs a process should stay below the common limit of 1,024; what happens there: `_descriptors`."""
 
 ATTENDANTS: Final = 4
 """The service groups the commits of batches that come side by side."""

@@ -21,6 +21,7 @@ from uuid import UUID
 
 from ingest_client._cursor import Cursor, CursorState
 from ingest_client._delivery import Delivery
+from ingest_client._descriptors import is_shortage, none_if_unreadable
 from ingest_client._directory import META_NAME, SHAPES_NAMES, claim_lock, remove_spool
 from ingest_client._protocol import Outcome, Retry
 from ingest_client._record import intact_ranges, read_definitions
@@ -53,7 +54,7 @@ class SpoolReport:
     writer_id: str
     tracking_uri: str | None = None
     status: str = "delivered"
-    """delivered, in_use, waiting (the service was not there), other_service, or damaged (kept: its cursor is lost)."""
+    """delivered, in_use, waiting (the service was not there, or no file descriptor), other_service, or damaged (kept: its cursor is lost)."""
     acknowledged_points: int = 0
     rejected_points: int = 0
     damaged_bytes: int = 0
@@ -74,7 +75,7 @@ class DeadSpool:
         self.directory = directory
         self.shapes: dict[int, tuple[str, ...]] = {}
         for name in SHAPES_NAMES:
-            with contextlib.suppress(OSError):
+            with none_if_unreadable():
                 self.shapes = read_definitions((directory / name).read_bytes()) | self.shapes
         serials = (segment_serial(path.name) for path in directory.iterdir())
         self._serials = sorted(serial for serial in serials if serial is not None)
@@ -189,6 +190,10 @@ def deliver(
             cursor.close()
         if report.status == "delivered":
             remove_spool(directory)
+    except OSError as error:
+        if not is_shortage(error):
+            raise
+        report.status, report.error = "waiting", f"there is no file descriptor left to read it: {error}"
     finally:
         os.close(lock)
     return report
@@ -264,10 +269,9 @@ def _open_readonly(directory: Path, serial: int) -> Segment:
 
 def read_meta(directory: Path) -> dict[str, Any]:
     """What the owner of a spool left about where it goes; empty if that is damaged."""
-    try:
+    meta = None
+    with none_if_unreadable(ValueError):
         meta = json.loads((directory / META_NAME).read_bytes())
-    except (OSError, ValueError):
-        return {}
     return meta if isinstance(meta, dict) else {}
 
 

@@ -256,6 +256,12 @@ class Run(ArtifactMethods):
         return not self.is_active and (sender is None or sender.is_complete) and is_uploaded
 
     @property
+    def is_afloat(self) -> bool:
+        """Whether some of it is in memory only: this process has as many files open as it may."""
+        spool = self.writer.recorder.spool
+        return spool is not None and not spool.is_ashore
+
+    @property
     def sender(self) -> Sender | None:
         """The thread that delivers; None where there is no spool."""
         return self.writer.sender

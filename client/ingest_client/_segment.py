@@ -18,6 +18,7 @@ from struct import Struct
 from typing import Final
 
 from ingest_client._cursor import _allocate
+from ingest_client._descriptors import open_lasting
 
 __all__ = ["FIRST_WORD", "Segment", "segment_name", "segment_serial"]
 
@@ -46,7 +47,9 @@ def segment_serial(name: str) -> int | None:
 class Segment:
     """A mapped segment. Made sealed; `activate` opens it for writing, once per life as number `serial`."""
 
-    __slots__ = ("delivered_points", "map", "path", "sealed_points", "serial", "size_bytes", "words")
+    __slots__ = (
+        "delivered_points", "is_afloat", "is_in_memory", "map", "path", "sealed_points", "serial", "size_bytes", "words",
+    )  # fmt: skip
 
     def __init__(self, path: Path, mapped: mmap.mmap, size_bytes: int, serial: int) -> None:
         self.path = path
@@ -56,6 +59,10 @@ class Segment:
         self.words = memoryview(mapped).cast("Q")
         self.delivered_points = 0
         self.sealed_points: int | None = None  # counted once, after sealing
+        self.is_in_memory = False
+        """What is written to it goes to no file: it was made when there was no descriptor for one."""
+        self.is_afloat = False
+        """In memory, and nothing of it is on the disk."""
 
     @classmethod
     def create(cls, path: Path, size_bytes: int, serial: int) -> Segment:
@@ -64,7 +71,7 @@ class Segment:
         Raises:
             OSError: The disk is full, or the folder can't be written. No file is left.
         """
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = open_lasting(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             _allocate(fd, size_bytes)
             mapped = mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED | _MAP_POPULATE)
@@ -76,6 +83,35 @@ class Segment:
         mapped[0 : len(_MAGIC)] = _MAGIC
         mapped.seek(0, os.SEEK_END)
         return cls(path, mapped, size_bytes, serial)
+
+    @classmethod
+    def afloat(cls, path: Path, size_bytes: int, serial: int) -> Segment:
+        """A new, empty, sealed segment that is in memory until `land` writes it to its path."""
+        mapped = mmap.mmap(-1, size_bytes)
+        mapped[0 : len(_MAGIC)] = _MAGIC
+        mapped.seek(0, os.SEEK_END)
+        segment = cls(path, mapped, size_bytes, serial)
+        segment.is_in_memory = segment.is_afloat = True
+        return segment
+
+    def land(self) -> None:
+        """Write what is in it to its file, for whoever comes after a crash. Only for one that is sealed for good.
+
+        Raises:
+            OSError: The disk does not take it; it is as it was.
+        """
+        unfinished = self.path.with_suffix(".tmp")
+        try:
+            unfinished.write_bytes(self.map[: self._filled_bytes()])
+            unfinished.replace(self.path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+        self.is_afloat = False
+
+    def _filled_bytes(self) -> int:
+        """Up to the last word that is not zero."""
+        return -(-len(bytes(self.words).rstrip(b"\0")) // 8) * 8
 
     def activate(self) -> None:
         """Let `write` in, from the first word on."""
@@ -105,12 +141,17 @@ class Segment:
             return False
         return True
 
+    def delete(self) -> None:
+        """Give the mapping and the file back."""
+        self.path.unlink(missing_ok=True)
+        self.close()
+
     def close_and_cut(self) -> None:
         """Give the mapping back, and the disk that no record was written to. Only for a sealed segment that is left on the disk.
 
         Cut only without a mapping: whoever reads behind the end of a cut file by one is killed by SIGBUS.
         """
-        filled = len(bytes(self.words).rstrip(b"\0"))
+        filled_bytes = self._filled_bytes()
         if self.close():
             with contextlib.suppress(OSError):
-                os.truncate(self.path, -(-filled // 8) * 8)
+                os.truncate(self.path, filled_bytes)

@@ -154,8 +154,15 @@ class Sender(threading.Thread):
             self._lot.hurry()
 
     def is_worth_waiting(self, unreachable_for: float) -> bool:
-        """Whether it may still complete: not offline, alive or parked, and somebody has listened within these seconds."""
-        if self.is_complete or self._lot is None or self.was_given_up:
+        """Whether it may still complete: not offline, alive or parked, and somebody has listened within these seconds.
+
+        What is in memory for want of descriptors is waited for in any case: it would be lost.
+        """
+        if self.is_complete or self.was_given_up:
+            return False
+        if not self.spool.is_ashore:
+            return self.is_alive()
+        if self._lot is None:
             return False
         if self.is_parked:
             return self._lot.is_worth_waiting(unreachable_for)
@@ -208,9 +215,10 @@ class Sender(threading.Thread):
         """One look at the spool."""
         self.cpu_ms = int(time.thread_time() * 1000)
         under_way = self.deferred.resolve() if self.deferred is not None else 0
+        is_ashore = self.spool.land()
         if not self.spool.is_closed:
             self.spool.prepare_spare(breathe)
-        elif self._lot is None or not self._lot.has_place(self):
+        elif is_ashore and (self._lot is None or not self._lot.has_place(self)):
             self._park()
             return
         now = self._clock()

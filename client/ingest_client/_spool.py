@@ -8,23 +8,19 @@
         00000001.seg …        records (`_segment`, `_record`), in the order of their numbers
 
 Healthy, two or three segments go round; with the service away they pile up to `max_bytes`, then the newest records are
-dropped and counted. Nothing here touches the network.
+dropped and counted. A process that has as many files open as it may keeps in memory what it can't open (`_spool_files`) and brings it
+to the disk as soon as it can. Nothing here touches the network.
 
-Threads: `put` and `define` may be called by any thread and by a signal handler that interrupts one; `prepare_spare` and
+Threads: `put` and `define` may be called by any thread and by a signal handler that interrupts one; `land`, `prepare_spare` and
 `release` by the sender only. After a fork the child calls `abandon` and never touches the parent's files again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
-import json
-import os
-import shutil
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -34,23 +30,18 @@ from uuid import UUID
 
 from ingest_client._columns import count_points
 from ingest_client._cursor import Cursor, CursorState
-from ingest_client._directory import META_NAME, SHAPES_NAMES, append, make_directory, remove_spool
 from ingest_client._record import FIRST_SHAPE, encode_definition
-from ingest_client._segment import FIRST_WORD, Segment, segment_name
+from ingest_client._segment import FIRST_WORD, Segment
+from ingest_client._spool_files import SpoolFiles
+from ingest_client._supply import SEGMENT_BYTES, SPARE_SEGMENTS, Supply
 
 __all__ = ["Spool"]
 
 FIRST_SEGMENT_BYTES: Final = 256 * 1024
 """A short run costs this much disk; 2,300 records of ten metrics."""
 
-SEGMENT_BYTES: Final = 2 * 1024 * 1024
-"""18,000 records of ten metrics: at 1,000 calls a second one change of segment in 18 s."""
-
-SPARE_SEGMENTS: Final = 2
 _SPARE_FROM: Final = 1 / 8
 """Of the first segment. A run that logs 300 records of ten metrics, or fewer, never pays for a second one."""
-
-_RETRY_ALLOCATION: Final = 1.0  # seconds between two tries on a full disk
 
 Write = Callable[[bytes], object]
 
@@ -82,13 +73,12 @@ class Spool:
             warn: Takes a cause and a message.
 
         Raises:
-            OSError: The directory can't be made.
+            OSError: The directory can't be made, and not for want of descriptors.
         """
         self.run_id = run_id
         self.writer_id = writer_id
         self.shapes: dict[int, tuple[str, ...]] = {}
         self.dropped: dict[str, int] = {}
-        self._max_bytes = max_bytes
         self._on_switch = on_switch
         self._wake = wake
         self._warn = warn
@@ -96,25 +86,28 @@ class Spool:
         self._storing = False
         self._aside: deque[tuple[bytes, int]] = deque()
         self._shape_ids = itertools.count(FIRST_SHAPE)
-        self._next_serial = 1
-        self._allocation_failed_at = -_RETRY_ALLOCATION
         self.segments: deque[Segment] = deque()  # the last one is active
-        self._spares: deque[Segment] = deque()
         self.is_closed = False
         self._end: tuple[int, int] | None = (
             None  # the place after the last record, once the files are given back
         )
         self._left = 0  # points that nobody had taken then
 
-        self.directory, self._lock_fd = make_directory(root, run_id, writer_id.hex)
+        self._files = SpoolFiles(root, run_id, writer_id, meta, warn)
+        self.directory = self._files.directory
+        self._supply = Supply(self._files, self.segments, max_bytes=max_bytes, lock=self._lock, warn=warn)
+        self._files.make_or_float()
         try:
-            self.cursor = Cursor.create(self.directory)
-            (self.directory / META_NAME).write_text(json.dumps(meta))
             self._open_segment(FIRST_SEGMENT_BYTES)
         except BaseException:
-            shutil.rmtree(self.directory, ignore_errors=True)
-            os.close(self._lock_fd)
+            self._files.remove()
+            self._files.let_go()
             raise
+
+    @property
+    def cursor(self) -> Cursor:
+        """How far the service has acknowledged."""
+        return self._files.cursor
 
     # --- writing: any thread ----------------------------------------------------------------------------------------
 
@@ -140,8 +133,8 @@ class Spool:
         shape = next(self._shape_ids)
         definition = encode_definition(shape, keys)
         try:
-            for name in SHAPES_NAMES if not self.is_closed else ():
-                append(self.directory / name, definition)
+            if not self.is_closed:
+                self._files.define(definition)
         except OSError as error:
             self._warn("disk_full", f"no room for the spool {self.directory}: {error}; points are dropped")
             return None
@@ -156,7 +149,7 @@ class Spool:
     def close(self) -> None:
         """Let no record in any more; what is there stays until it is delivered."""
         with self._lock:
-            self.is_closed = True
+            self.is_closed = self._supply.is_closed = True
             if self.segments:
                 self.segments[-1].seal()
 
@@ -179,55 +172,23 @@ class Spool:
 
     def _open_segment(self, size_bytes: int) -> str | None:
         """Make the next segment the active one; else the reason why points must be dropped."""
-        segment = self._take_spare(size_bytes)
-        if segment is None:
-            if self.size_bytes + size_bytes > self._max_bytes and self.segments:
-                self._warn(
-                    "spool_full",
-                    f"the spool {self.directory} has reached its bound of {self._max_bytes:,} bytes;"
-                    " new points are dropped until the service takes some (INGEST_SPOOL_MAX_BYTES)",
-                )
-                return "spool_full"
-            now = time.monotonic()
-            if now - self._allocation_failed_at < _RETRY_ALLOCATION:
-                return "disk_full"
-            try:
-                segment = self._new_segment(size_bytes)
-            except OSError as error:
-                if not self.segments:
-                    raise
-                self._allocation_failed_at = now
-                self._warn(
-                    "disk_full", f"no room for the spool {self.directory}: {error}; points are dropped"
-                )
-                return "disk_full"
+        segment = self._supply.take(size_bytes)
+        if isinstance(segment, str):
+            return segment
+        self._switch_to(segment)
+        return None
+
+    def _switch_to(self, segment: Segment) -> None:
         if self.segments:
             self.segments[-1].seal()
         segment.activate()
         self.segments.append(segment)
         self._on_switch(_writer_of(segment))
-        return None
-
-    def _take_spare(self, size_bytes: int) -> Segment | None:
-        if self._spares and self._spares[0].size_bytes >= size_bytes:
-            return self._spares.popleft()
-        # A record too large for the spares: their numbers come before the new segment's, so they are given up.
-        while self._spares:
-            _delete(self._spares.popleft())
-        return None
-
-    def _new_segment(self, size_bytes: int) -> Segment:
-        serial = self._next_serial
-        segment = Segment.create(self.directory / segment_name(serial), size_bytes, serial)
-        self._next_serial = serial + 1
-        return segment
 
     @property
     def size_bytes(self) -> int:
         """Bytes of disk that the segments take, spares included."""
-        return sum(s.size_bytes for s in tuple(self.segments)) + sum(
-            s.size_bytes for s in tuple(self._spares)
-        )
+        return self._supply.size_bytes
 
     # --- reading: the sender ----------------------------------------------------------------------------------------
 
@@ -263,31 +224,31 @@ class Spool:
             if segment is self.segments[-1]:
                 return
             self.segments.remove(segment)
-        if len(self._spares) < SPARE_SEGMENTS and segment.size_bytes == SEGMENT_BYTES:
-            spare_path = self.directory / "spare"
-            segment.path.rename(spare_path)  # a crash from here on finds no half-wiped segment
-            segment.path = spare_path
-            segment.wipe(breathe)
-            self._add_spare(segment)
-        else:
-            _delete(segment)
+        self._supply.recycle(segment, breathe)
+
+    @property
+    def is_ashore(self) -> bool:
+        """Whether the disk has everything that is not delivered: not so while there is no descriptor for it."""
+        is_on_disk = self._files.is_complete and not any(s.is_afloat for s in tuple(self.segments))
+        return is_on_disk or self._end is not None
+
+    def land(self) -> bool:
+        """Bring to the disk what is in memory, as far as there are descriptors; whether all of it is there."""
+        if self.is_ashore:
+            return True
+        with contextlib.suppress(OSError):  # it stays in memory, and is tried again
+            self._files.make()
+            with self._lock:
+                if self.segments[-1].is_afloat and not self.is_closed:
+                    self._switch_to(self._supply.take_file())
+            for segment in tuple(self.segments):
+                if segment.is_afloat:
+                    segment.land()
+        return self.is_ashore
 
     def prepare_spare(self, breathe: Callable[[], object]) -> None:
         """Keep enough spare segments, so that the hot path only has to switch."""
-        wanted = self._wanted_spares()
-        while (
-            not self.is_closed  # closed while one was wiped: it is thrown away, and no other is wanted
-            and len(self._spares) < wanted
-            and self.size_bytes + SEGMENT_BYTES <= self._max_bytes
-        ):
-            try:
-                segment = Segment.create(self.directory / "spare", SEGMENT_BYTES, 0)
-            except OSError as error:
-                if error.errno == errno.EEXIST:
-                    (self.directory / "spare").unlink(missing_ok=True)
-                return  # the hot path will meet it, drop and say so
-            segment.wipe(breathe)
-            self._add_spare(segment)
+        self._supply.prepare(self._wanted_spares(), breathe)
 
     def _wanted_spares(self) -> int:
         """None for a short run: the first is made when the first segment begins to fill."""
@@ -295,18 +256,6 @@ class Spool:
         if len(self.segments) > 1 or first.serial > 1:
             return SPARE_SEGMENTS
         return int(8 * self._end_of(first) >= FIRST_SEGMENT_BYTES * _SPARE_FROM)
-
-    def _add_spare(self, segment: Segment) -> None:
-        with self._lock:
-            if self.is_closed:
-                _delete(segment)
-                return
-            segment.serial = self._next_serial
-            self._next_serial += 1
-            path = self.directory / segment_name(segment.serial)
-            segment.path.rename(path)
-            segment.path = path
-            self._spares.append(segment)
 
     def settle(self, segment: Segment | None, points: int, state: CursorState) -> None:
         """Move the cursor; in one step for whoever counts."""
@@ -359,24 +308,24 @@ class Spool:
         with self._lock:
             if self._end is not None:
                 return
-            self.is_closed = True
-            segments, spares = tuple(self.segments), tuple(self._spares)
+            self.is_closed = self._supply.is_closed = True
+            segments, spares = tuple(self.segments), tuple(self._supply.spares)
             for segment in (*segments, *spares):
                 segment.seal()
             _, self._left = self.counted()
             self._end = self.head()
             self.segments.clear()
-            self._spares.clear()
-            if delete:
-                remove_spool(self.directory)
-            else:
+            self._supply.spares.clear()
+            if not delete:
                 for segment in spares:
                     segment.path.unlink(missing_ok=True)
                 segments[-1].close_and_cut()
             for segment in (*segments, *spares):
                 segment.close()
             self.cursor.close()
-            self._let_go()
+            if delete:  # last, since deleting takes descriptors too
+                self._files.remove()
+            self._files.let_go()
 
     def abandon(self) -> None:
         """In a forked child: seal this process's view of the parent's segments and let its lock go.
@@ -386,16 +335,9 @@ class Spool:
         """
         self._lock = threading.RLock()  # a thread of the parent may have held it
         self.is_closed = True
-        for segment in (*self.segments, *self._spares):
+        for segment in (*self.segments, *self._supply.spares):
             segment.seal()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Close the lock once: after a spool is disposed of, and before a fork, its number may have become that of another file."""
-        fd, self._lock_fd = self._lock_fd, -1
-        if fd >= 0:
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        self._files.let_go()
 
 
 def _writer_of(segment: Segment) -> Write:
@@ -409,11 +351,6 @@ def _writer_of(segment: Segment) -> Write:
             return write(record)
 
     return locked_write
-
-
-def _delete(segment: Segment) -> None:
-    segment.path.unlink(missing_ok=True)
-    segment.close()
 
 
 def _rounded(size_bytes: int) -> int:

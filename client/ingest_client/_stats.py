@@ -30,7 +30,8 @@ class Stats:
     rejected: Mapping[str, int]
     """rejected_num by the service's code: batch_malformed, batch_refused, batch_too_large."""
     dropped: Mapping[str, int]
-    """dropped_num by reason: spool_full, disk_full, no_spool, after_end, tensor_slots, tensor_failed."""
+    """dropped_num by reason: spool_full, disk_full, no_descriptors, no_spool, after_end, tensor_slots,
+    tensor_failed."""
     rejected_events_num: int
     """Params, starts of runs and the like that the service left out."""
     batches_num: int
@@ -63,7 +64,7 @@ class Stats:
     artifacts_rejected: Mapping[str, int] = field(default_factory=dict)
     """artifacts_rejected_num by the service's code, or by no_table and spool_lost."""
     artifacts_dropped: Mapping[str, int] = field(default_factory=dict)
-    """artifacts_dropped_num by reason: spool_full, disk_full, disk_error, no_spool, after_end."""
+    """artifacts_dropped_num by reason: spool_full, disk_full, disk_error, no_descriptors, no_spool, after_end."""
     artifacts_uploaded_bytes: int = 0
     """Size of those uploaded."""
     artifacts_retries_num: int = 0

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from ingest_client._descriptors import is_short, note_shortage
 from ingest_client._imports import not_while_forking
 from ingest_client._protocol import Outcome, Retry, outcome_of
 
@@ -96,7 +97,8 @@ class Transport:
                 self.close()
                 if not is_reused:
                     raise
-            except BaseException:
+            except BaseException as error:
+                note_shortage(error)
                 self.close()
                 raise
         raise AssertionError("unreachable")
@@ -148,7 +150,7 @@ class Transport:
             connection.request(method, path, body=body, headers=headers)
             answer = connection.getresponse()
         data = answer.read(_MAX_ANSWER_BYTES) if method == "POST" else answer.read()
-        if answer.will_close or not answer.isclosed():
+        if answer.will_close or not answer.isclosed() or is_short():
             self.close()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, data
 

@@ -5,6 +5,8 @@ Telemetry in trouble must be seen and must not flood the output of a training ru
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -41,6 +43,11 @@ class Warner:
 
 
 def _log(message: str) -> None:
-    import logging
+    """A warning must not end the thread that gives it: an import may fail, where no more files can be opened."""
+    try:
+        import logging
 
-    logging.getLogger("ingest").warning("ingest: %s", message)
+        logging.getLogger("ingest").warning("ingest: %s", message)
+    except Exception:  # noqa: BLE001 - as above
+        with contextlib.suppress(Exception):
+            sys.stderr.write(f"ingest: {message}\n")

@@ -181,7 +181,7 @@ def test_a_machine_that_tells_nothing_is_said_once(
             wait_until(lambda: _system._server is None, timeout=30)
         wait_until(partial(is_delivered, run))
     assert machine_points(sampled) == []
-    assert [record.message.count("psutil is not installed") for record in caplog.records] == [1]
+    assert sum(record.message.count("psutil is not installed") for record in caplog.records) == 1
 
 
 def test_a_machine_that_breaks_costs_the_metrics_only(
