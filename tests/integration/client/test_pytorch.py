@@ -228,34 +228,31 @@ class Net(torch.nn.Module):
         super().__init__(); self.fc = torch.nn.Linear(4, 2)
     def forward(self, x):
         return self.fc(x)
-warnings.simplefilter("error" if sys.argv[2] == "example" else "default")
-example = torch.ones(2, 4) if sys.argv[2] == "example" else None
 torch.manual_seed(0)
-ingest.pytorch.save_model(Net(), sys.argv[1], input_example=example)
-print(ingest.pytorch.load_model(sys.argv[1])(torch.ones(1, 4)).tolist())
+for how, example, heed in (("example", torch.ones(2, 4), "error"), ("none", None, "default")):
+    warnings.simplefilter(heed)
+    ingest.pytorch.save_model(Net(), f"{sys.argv[1]}/{how}", input_example=example)
+    print(ingest.pytorch.load_model(f"{sys.argv[1]}/{how}")(torch.ones(1, 4)).tolist())
 """
 
 
 def test_the_class_of_a_script_is_exported_if_there_is_an_example(tmp_path):
     """Nobody else can import __main__.Net."""
     (tmp_path / "train.py").write_text(SCRIPT)
-    for how in ("example", "none"):
-        done = subprocess.run(
-            [sys.executable, tmp_path / "train.py", tmp_path / how, how],
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=True,
-        )
-        if how == "example":
-            loaded = ingest.pytorch.load_model(tmp_path / how)
-            assert loaded(torch.ones(1, 4)).tolist() == json.loads(done.stdout)
-        else:
-            assert "load_model(…, model=…)" in done.stderr
-            with pytest.raises(ModelError, match="Net"):
-                ingest.pytorch.load_model(tmp_path / how)
-            filled = ingest.pytorch.load_model(tmp_path / how, model=nn.ModuleDict({"fc": nn.Linear(4, 2)}))
-            assert filled["fc"](torch.ones(1, 4)).tolist() == json.loads(done.stdout)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "train.py", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=True,
+    )
+    exported, tensors = map(json.loads, done.stdout.splitlines())
+    assert ingest.pytorch.load_model(tmp_path / "example")(torch.ones(1, 4)).tolist() == exported
+    assert done.stderr.count("load_model(…, model=…)") == 1
+    with pytest.raises(ModelError, match="Net"):
+        ingest.pytorch.load_model(tmp_path / "none")
+    filled = ingest.pytorch.load_model(tmp_path / "none", model=nn.ModuleDict({"fc": nn.Linear(4, 2)}))
+    assert filled["fc"](torch.ones(1, 4)).tolist() == tensors
 
 
 def test_signature_and_example_are_in_the_model(tmp_path):
