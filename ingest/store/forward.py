@@ -2,7 +2,7 @@
 
 The long way of a post (`ingest.store.posts`, `ingest.store.commit`) is seven round trips, each longer than what PostgreSQL then does. A
 group of posts that bring nothing but points of runs that are open, each beyond the latest of its series, is one call of the
-database's `post_points` instead: same locks, same rows, one COMMIT. What is not of this kind comes back as IG001, with nothing stored.
+database's `post_points` instead: same locks, same rows, one COMMIT. What is not of this kind it leaves alone, and says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from math import isfinite
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import numpy as np
 import numpy.typing as npt
 import orjson
@@ -30,7 +29,6 @@ _SQL: Final = load_queries("posts")
 MAX_CHUNKS: Final = 300
 MAX_POINTS: Final = 3_000
 """Beyond, COPY is cheaper than texts of numbers."""
-_NOT_FORWARD: Final = "IG001"
 
 
 async def post_forward(connection: Any, posts: Sequence[Post]) -> list[PostOutcome] | None:
@@ -51,13 +49,8 @@ async def post_forward(connection: Any, posts: Sequence[Post]) -> list[PostOutco
         _array_of_ids(map(posts_writer, run_ids)),
         _array([batch.point_count for batch in batches]),
     )
-    try:
-        await connection.execute(_SQL["post_points"], *runs, *chunks)
-    except asyncpg.PostgresError as error:
-        if error.sqlstate == _NOT_FORWARD:
-            return None
-        raise
-    return shared_out(posts, batches)
+    is_stored = await connection.fetchval(_SQL["post_points"], *runs, *chunks)
+    return shared_out(posts, batches) if is_stored else None
 
 
 def _is_plain(post: Post) -> bool:

@@ -11,8 +11,8 @@ SET search_path = ingest;
 SET lock_timeout = '2s';
 
 -- Does what claim_runs, maybe_repeated and merge_series_stage of queries/posts.sql and write.sql do, with the same locks in the same order,
--- where that is all there is to do. Whatever is not of this kind is the error IG001, which rolls everything back: the caller then
--- goes the long way. Statements in a function see what others committed before they began, as statements of a transaction do.
+-- where that is all there is to do. False: it was not, and nothing is stored; the caller then goes the long way. (An error that
+-- leaves the function would say the same, and be a line in PostgreSQL's log each time.) Statements in a function see what others committed before they began, as statements of a transaction do.
 --
 -- Runs, each once and in order: run_ids, writer_ids, point_nums. Chunks, one for each metric of a run: places (of its run, from 1), keys,
 -- and the columns of series and metric_chunks; latest_values are those of series, last_values those of chunks. Points: all_steps to
@@ -25,7 +25,7 @@ CREATE FUNCTION post_points(
     lo_times_ms bigint[], hi_times_ms bigint[],
     min_values float8[], max_values float8[], min_steps bigint[], max_steps bigint[], sum_values float8[],
     all_steps bigint[], all_times_ms bigint[], all_values float8[]
-) RETURNS void
+) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
     seqs bigint[];
@@ -102,6 +102,10 @@ BEGIN
                 sum_values, min_values, max_values, min_steps, max_steps)
         AS b (place, key, start, n, non_finite, first_step, last_step, lo_time_ms, hi_time_ms, first_value, last_value,
               sum_value, min_value, max_value, min_step, max_step);
+    RETURN true;
+EXCEPTION
+    WHEN SQLSTATE 'IG001' THEN  -- what the block did is undone
+        RETURN false;
 END
 $$;
-COMMENT ON FUNCTION post_points IS 'Stores points of posts that lie beyond everything that their series have; any other is the error IG001.';
+COMMENT ON FUNCTION post_points IS 'Stores points of posts that lie beyond everything that their series have; false, and nothing stored, for any other.';
