@@ -168,6 +168,8 @@ def _import(
         f"versions and {taken.artifacts:,} artifacts in {seconds:.1f} s ({rate:,.0f} points/s); {taken.same:,} runs, "
         f"{taken.same_models:,} logged models and {taken.same_versions:,} model versions were there already"
     )
+    if taken.changed:
+        print(f"changed here as they changed there: {taken.changed:,} names, tags, stages and the like")
     if taken.skipped:
         print(
             "left out: " + ", ".join(f"{number:,} {what}" for what, number in sorted(taken.skipped.items()))

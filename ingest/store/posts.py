@@ -72,7 +72,7 @@ class ModelPoint(NamedTuple):
 class Post:
     """What is to be logged to one run.
 
-    name, parent_run_id: None leaves them as they are. keys to values: points as columns, as in `Batch`, no two equal.
+    name: None leaves it as it is. keys to values: points as columns, as in `Batch`, no two equal.
     model_points: those of the points that are for logged models too.
     """
 
@@ -80,7 +80,6 @@ class Post:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     name: str | None = None
-    parent_run_id: UUID | None = None
     keys: Sequence[str] = ()
     counts: bytes = b""
     steps: bytes = b""
@@ -156,7 +155,7 @@ class SettledPosts:
         await self._find_models(connection)
         await self._add_params(connection)
         going = [post for i, post in enumerate(self.posts) if i not in self.outcomes]
-        await _describe_runs(connection, going)
+        await _name_runs(connection, going)
         await _set_tags(connection, going)
         await _add_model_points(connection, going)
         batches = joined(going, self.seqs)
@@ -257,17 +256,11 @@ def _claimed_points(posts: Iterable[Post]) -> dict[UUID, int]:
     return points
 
 
-async def _describe_runs(connection: Connection, posts: Sequence[Post]) -> None:
+async def _name_runs(connection: Connection, posts: Sequence[Post]) -> None:
     names = {post.run_id: post.name for post in posts if post.name is not None}
-    parents = {post.run_id: post.parent_run_id for post in posts if post.parent_run_id is not None}
-    runs = sorted(names.keys() | parents.keys())
-    if runs:
-        await connection.execute(
-            _SQL["describe_runs"],
-            runs,
-            [names.get(run_id) for run_id in runs],
-            [parents.get(run_id) for run_id in runs],
-        )
+    if names:
+        runs = sorted(names)
+        await connection.execute(_SQL["name_runs"], runs, [names[run_id] for run_id in runs])
 
 
 async def _set_tags(connection: Connection, posts: Sequence[Post]) -> None:

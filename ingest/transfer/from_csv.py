@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from ingest.transfer.feeding import BATCH_POINTS, Feed, Feeder, RunFacts, id_from
+from ingest.transfer.feed import BATCH_POINTS, Feed, RunFacts
+from ingest.transfer.feeding import Feeder, id_from
 from ingest.transfer.source_errors import BadSource
 from ingest_schema.errors import SchemaError
 from ingest_schema.values import as_step, as_time_ms

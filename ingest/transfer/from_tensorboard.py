@@ -19,7 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ingest.transfer.feeding import Feed, Feeder, RunFacts, id_from
+from ingest.transfer.feed import Feed, RunFacts
+from ingest.transfer.feeding import Feeder, id_from
 from ingest.transfer.source_errors import BadSource
 from ingest.transfer.tfevents import Damaged, events_of
 from ingest_schema.histograms import moments, quantiles_of_buckets

@@ -6,16 +6,21 @@ stay as they are; experiments are joined by name. Artifacts come along where the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
 from ingest.service import datasets
 from ingest.service.errors import RunIsDeleted
+from ingest.service.runs import NAME_TAG, PARENT_TAG
 from ingest.store.errors import ContentRefused
-from ingest.transfer.feeding import Feeder, RunFacts, id_from
+from ingest.transfer.feed import RunFacts
+from ingest.transfer.feeding import Feeder, id_from
+from ingest.transfer.mlflow_follow import Follower, OneExperiment, OneRun, tag_facts
 from ingest.transfer.mlflow_models import take_in_models, take_in_registry
 from ingest.transfer.mlflow_places import run_id_of
 from ingest.transfer.mlflow_source import Source, SourceExperiment, SourceRun
+from ingest.transfer.taken import Taken, storable
 
 __all__ = ["take_in"]
 
@@ -28,22 +33,26 @@ async def take_in(feeder: Feeder, source: Source, *, only: frozenset[str] = froz
     Args:
         only: Names of experiments; empty: all. Of the registry then the versions that were made of what is here.
     """
+    follower = Follower(feeder.db, feeder.taken)
     async for experiment in source.experiments():
         if only and experiment.name not in only:
             continue
         experiment_id = await feeder.make_experiment(experiment.name, experiment.tags)
+        await follower.follow(OneExperiment(experiment_id), tag_facts(experiment.tags))
         async for run in source.runs(experiment):
-            await _take_in_run(feeder, source, experiment, run)
-        await take_in_models(feeder, source, experiment, experiment_id)
+            if await _take_in_run(feeder, source, experiment, run):
+                await follower.follow(OneRun(run_id_of(run.run_id)), _followed(run))
+        await take_in_models(feeder, follower, source, experiment, experiment_id)
         if experiment.is_deleted:
             await feeder.delete_experiment(experiment.name)
-    await take_in_registry(feeder, source, only_of_what_is_here=bool(only))
+    await take_in_registry(feeder, follower, source, only_of_what_is_here=bool(only))
 
 
-async def _take_in_run(feeder: Feeder, source: Source, experiment: SourceExperiment, run: SourceRun) -> None:
+async def _take_in_run(feeder: Feeder, source: Source, experiment: SourceExperiment, run: SourceRun) -> bool:
+    """Bring a run; False: it is not ours to change."""
     feed = await feeder.begin(_facts(experiment, run))
     if feed is None:
-        return
+        return False
     async for key, step, time_ms, value in source.points(run):
         feed.add(key, step, time_ms, value)
         if feed.is_full:
@@ -56,6 +65,7 @@ async def _take_in_run(feeder: Feeder, source: Source, experiment: SourceExperim
     elif run.artifact_uri:
         feeder.taken.skip("runs whose artifacts, if any, can't be had from here")
     await feed.end(files)
+    return True
 
 
 async def _take_in_inputs(feeder: Feeder, source: Source, run: SourceRun) -> None:
@@ -74,7 +84,7 @@ async def _take_in_inputs(feeder: Feeder, source: Source, run: SourceRun) -> Non
 
 def _facts(experiment: SourceExperiment, run: SourceRun) -> RunFacts:
     run_id = run_id_of(run.run_id)
-    parent = run.tags.get("mlflow.parentRunId")
+    parent = run.tags.get(PARENT_TAG)
     start_ms = run.start_time_ms if run.start_time_ms is not None else run.end_time_ms or 0
     return RunFacts(
         run_id=run_id,
@@ -88,6 +98,21 @@ def _facts(experiment: SourceExperiment, run: SourceRun) -> RunFacts:
         end_time_ms=run.end_time_ms,
         is_deleted=run.is_deleted,
         params=run.params,
-        tags=run.tags,
+        tags=_tags(run),
         client=CLIENT,
     )
+
+
+def _tags(run: SourceRun) -> Mapping[str, str]:
+    """Its tags, of which that of the parent says the parent's id here."""
+    parent = run.tags.get(PARENT_TAG)
+    return {**run.tags, PARENT_TAG: run_id_of(parent).hex} if parent else run.tags
+
+
+def _followed(run: SourceRun) -> dict[str, str]:
+    """What of a run is brought again when it changes at the source: its name, its tags, its deletion."""
+    tags = storable(_tags(run), "tag", "", Taken())  # what can't be stored was noted with the rest of the run
+    name = run.name or tags.pop(NAME_TAG, None)
+    tags.pop(NAME_TAG, None)
+    facts = {"lifecycle": "deleted" if run.is_deleted else "active", **tag_facts(tags)}
+    return facts | ({"name": name} if name else {})

@@ -1,8 +1,8 @@
 """Logged models and the registry of a store of MLflow's, taken in as they are: ids, numbers of versions, times, stages, aliases.
 
 A model's files come first, then its row with the points of its metrics, so that an import that is broken off brings the rest the next
-time. What is here already stays; only a model that is PENDING here takes what became of it. Prompts, which MLflow keeps in the same
-registry, are counted and left out.
+time. What is here already takes what changed at the source since (`mlflow_follow`), and a model that is PENDING here what became of it.
+Prompts, which MLflow keeps in the same registry, are counted and left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ingest.artifacts.errors import UnsafePath
 from ingest.artifacts.paths import model_prefix
 from ingest.mlflow.model_sources import parse_source
 from ingest.search.models import PROMPT_TAG
-from ingest.service import documents, logged_models
+from ingest.service import documents, logged_models, model_versions
 from ingest.service.errors import RunUnknown
 from ingest.store.errors import ContentRefused
 from ingest.store.models import (
@@ -32,6 +32,15 @@ from ingest.store.models import (
     skip_version,
 )
 from ingest.transfer.feeding import Feeder
+from ingest.transfer.mlflow_follow import (
+    Follower,
+    OneLoggedModel,
+    OneRegistered,
+    OneVersion,
+    alias_facts,
+    described,
+    tag_facts,
+)
 from ingest.transfer.mlflow_places import location_here, run_id_of
 from ingest.transfer.mlflow_source import (
     Source,
@@ -41,26 +50,29 @@ from ingest.transfer.mlflow_source import (
     SourceRegistered,
     SourceVersion,
 )
-from ingest.transfer.taken import storable
+from ingest.transfer.taken import Taken, storable
 
 __all__ = ["take_in_models", "take_in_registry"]
 
 
 async def take_in_models(
-    feeder: Feeder, source: Source, experiment: SourceExperiment, experiment_id: int
+    feeder: Feeder, follower: Follower, source: Source, experiment: SourceExperiment, experiment_id: int
 ) -> None:
     """The logged models of an experiment, which is here under this number."""
     async for model in source.models(experiment):
-        await _take_in_model(feeder, source, model, experiment_id)
+        if await _take_in_model(feeder, source, model, experiment_id):
+            tags = _storable(model.tags)
+            await follower.follow(OneLoggedModel(model.model_id), tag_facts(tags))
 
 
-async def _take_in_model(feeder: Feeder, source: Source, model: SourceModel, experiment_id: int) -> None:
+async def _take_in_model(feeder: Feeder, source: Source, model: SourceModel, experiment_id: int) -> bool:
+    """Whether it is here then."""
     try:
         prefix = model_prefix(experiment_id, model.model_id)
     except UnsafePath as error:
         feeder.taken.skip("logged models that can't be stored")
         feeder.taken.note(f"logged model {model.model_id}: {error}")
-        return
+        return False
     known = await logged_models.get_models(feeder.db, [model.model_id])
     if not known or known[0].status == "PENDING":
         if model.artifact_uri and source.has_files(model.artifact_uri):
@@ -85,6 +97,7 @@ async def _take_in_model(feeder: Feeder, source: Source, model: SourceModel, exp
     is_new = await _stored(feeder, "logged models", f"logged model {model.model_id}", work)
     feeder.taken.models += is_new is True
     feeder.taken.same_models += is_new is False
+    return is_new is not None
 
 
 def _point(point: SourceModelPoint) -> ModelPoint:
@@ -99,13 +112,15 @@ def _point(point: SourceModelPoint) -> ModelPoint:
     )
 
 
-async def take_in_registry(feeder: Feeder, source: Source, *, only_of_what_is_here: bool) -> None:
+async def take_in_registry(
+    feeder: Feeder, follower: Follower, source: Source, *, only_of_what_is_here: bool
+) -> None:
     """The registry.
 
     Args:
         only_of_what_is_here: Only versions that were made of runs or logged models that are here, and their names.
     """
-    registry = _Registry(feeder)
+    registry = _Registry(feeder, follower)
     async for registered in source.registered():
         if registered.tags.get(PROMPT_TAG, "").lower() == "true":
             feeder.taken.skip("prompts")
@@ -117,16 +132,17 @@ async def take_in_registry(feeder: Feeder, source: Source, *, only_of_what_is_he
         is_wanted = not only_of_what_is_here or await registry.is_of_what_is_here(version)
         if version.name in registry.names and is_wanted:
             await registry.take_in(version)
-    await registry.set_aliases()
+    await registry.follow_names()
 
 
 class _Registry:
     """The registry while it is taken in."""
 
-    def __init__(self, feeder: Feeder) -> None:
+    def __init__(self, feeder: Feeder, follower: Follower) -> None:
         self.names: dict[str, SourceRegistered] = {}
         """What the source has."""
         self._feeder = feeder
+        self._follower = follower
         self._made: set[str] = set()
 
     async def make(self, name: str) -> None:
@@ -168,12 +184,29 @@ class _Registry:
         is_new = await _stored(self._feeder, "model versions", _called(version), work)
         self._feeder.taken.model_versions += is_new is True
         self._feeder.taken.same_versions += is_new is False
+        if is_new is not None:
+            facts = {
+                "stage": version.stage,
+                **described(version.description),
+                **tag_facts(_storable(version.tags)),
+            }
+            await self._follower.follow(OneVersion(version.name, version.version), facts)
 
-    async def set_aliases(self) -> None:
-        """Those of the names that are here now, where their versions are."""
+    async def follow_names(self) -> None:
+        """Aliases of the names that are here now, where their versions are; and what else changed of the names."""
         for name in self._made:
-            for alias, version in self.names[name].aliases.items():
-                await self._feeder.db.edit(partial(put_alias, name=name, alias=alias, version=version))
+            found = self.names[name]
+            numbers = [(name, version) for version in set(found.aliases.values())]
+            here = {one.version for one in await model_versions.get_versions(self._feeder.db, numbers)}
+            aliases = {alias: version for alias, version in found.aliases.items() if version in here}
+            subject = OneRegistered(name)
+            if not await self._follower.remembers(subject):
+                for alias, version in aliases.items():
+                    await self._feeder.db.edit(partial(put_alias, name=name, alias=alias, version=version))
+            await self._follower.follow(
+                subject,
+                {**described(found.description), **tag_facts(_storable(found.tags)), **alias_facts(aliases)},
+            )
 
     async def _row(self, version: SourceVersion) -> ModelVersionRow:
         whose = _called(version)
@@ -221,6 +254,11 @@ def _model_id(version: SourceVersion) -> str | None:
     """Databases of MLflow's don't keep it beside the source."""
     source = parse_source(version.source)
     return version.model_id or (source.name if source.kind == "model" else None)
+
+
+def _storable(texts: Mapping[str, str]) -> dict[str, str]:
+    """Those that can be stored; what can't be was noted already."""
+    return storable(texts, "tag", "", Taken())
 
 
 def _labels(feeder: Feeder, texts: Mapping[str, str], what: str, whose: str) -> str:

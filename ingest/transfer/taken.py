@@ -26,6 +26,8 @@ class Taken:
     """Logged models, as `runs`."""
     model_versions: int = 0
     """Of the registry, that were not here."""
+    changed: int = 0
+    """Names, tags, stages, aliases of what was here that the source has changed since, and that are changed here now."""
     same: int = 0
     """Runs that were here already, with all that the source has."""
     same_models: int = 0

@@ -20,7 +20,6 @@ from ingest.service.logging import log
 from ingest.services import Services
 from ingest.store.posts import Post
 from ingest.web.mlflow.endpoint import Answer, endpoint
-from ingest_schema.ids import parse_id
 
 __all__ = ["ROUTES", "post_of_labels", "run_answer"]
 
@@ -64,15 +63,9 @@ def _info_answer(info: documents.RunInfo) -> dict[str, Any]:
 
 
 def post_of_labels(run_id: UUID, params: dict[str, str], tags: dict[str, str], **points: Any) -> Post:
-    """A post of params and tags, and perhaps points. Tags that are columns of the run go where they belong."""
+    """A post of params and tags, and perhaps points. The tag that is the run's name goes where it belongs."""
     name = tags.pop(service.NAME_TAG, None) or None  # an empty one changes nothing, as in runs/update
-    parent: UUID | None = None
-    if service.PARENT_TAG in tags:
-        try:
-            parent = parse_id(tags[service.PARENT_TAG])
-        except ValueError:
-            parent = None  # somebody else's idea of a parent: kept as a tag
-    return Post(run_id=run_id, params=params, tags=tags, name=name, parent_run_id=parent, **points)
+    return Post(run_id=run_id, params=params, tags=tags, name=name, **points)
 
 
 async def _answer_run(services: Services, run_id: UUID) -> Answer:

@@ -218,6 +218,36 @@ def test_a_child_leaves_its_parent_with_the_tag(api: Api, ours: bool):
     assert api.post("runs/delete-tag", run_id=run_id, key="mlflow.parentRunId") == gone
 
 
+@pytest.mark.parametrize("way", ["set-tag", "log-batch", "ours"])
+def test_the_parent_is_what_its_tag_says_and_nobody_where_that_is_no_id(api: Api, way: str):
+    first, second, run_id = (api.new_run() for _ in range(3))
+
+    def set_parent(text: str) -> None:
+        tag = {"key": "mlflow.parentRunId", "value": text}
+        if way == "ours":
+            assert (
+                api.send("PATCH", f"/api/v1/runs/{run_id}", json={"tags": {tag["key"]: text}}).status == 200
+            )
+        elif way == "set-tag":
+            assert api.post("runs/set-tag", run_id=run_id, **tag) == {}
+        else:
+            assert api.post("runs/log-batch", run_id=run_id, tags=[tag]) == {}
+
+    def shown() -> tuple[str | None, str]:
+        run = api.send("GET", f"/api/v1/runs/{run_id}").json
+        tags = {tag["key"]: tag["value"] for tag in api.get("runs/get", run_id=run_id)["run"]["data"]["tags"]}
+        return run["parent_run_id"], tags["mlflow.parentRunId"]
+
+    set_parent(first)
+    assert shown() == (first, first)
+    set_parent(second)
+    assert shown() == (second, second)
+    set_parent("somebody else")
+    assert shown() == (None, "somebody else")
+    set_parent(f"{first[:8]}-{first[8:12]}-{first[12:16]}-{first[16:20]}-{first[20:]}")
+    assert shown()[0] == first
+
+
 def test_an_ended_run_is_resumed(api: Api):
     run_id = api.new_run(start_time=5, user_id="me")
     api.post("runs/update", run_id=run_id, status="KILLED", end_time=9)

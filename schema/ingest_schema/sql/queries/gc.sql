@@ -142,6 +142,8 @@ WHERE run_id = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM settled_attempts WHERE 
 DELETE FROM writers WHERE run_id = $1 AND ctid = ANY (ARRAY(SELECT ctid FROM writers WHERE run_id = $1 LIMIT $2));
 
 -- name: delete_run
+-- With what imports told of it.
+WITH told AS (DELETE FROM imported WHERE kind = 'run' AND id = replace($1::uuid::text, '-', ''))
 DELETE FROM runs WHERE run_id = $1;
 
 -- name: run_is_gone

@@ -37,11 +37,11 @@ SET points = w.points - b.points
 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS b (run_id, writer_id, points)
 WHERE w.run_id = b.run_id AND w.writer_id = b.writer_id;
 
--- name: describe_runs
--- NULL leaves a column as it is. $1 run_id[], $2 name[], $3 parent_run_id[].
+-- name: name_runs
+-- $1 run_id[], $2 name[].
 UPDATE runs AS r
-SET name = COALESCE(b.name, r.name), parent_run_id = COALESCE(b.parent_run_id, r.parent_run_id)
-FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS b (run_id, name, parent_run_id)
+SET name = b.name
+FROM unnest($1::uuid[], $2::text[]) AS b (run_id, name)
 WHERE r.run_id = b.run_id;
 
 -- name: stored_params

@@ -118,7 +118,15 @@ JOIN params AS p ON p.run_id = b.run_id AND p.key = b.key
 WHERE p.value <> b.value;
 
 -- name: set_tags
--- $1 run_id[], $2 key[], $3 value[].
+-- $1 run_id[], $2 key[], $3 value[]. The tag of the parent is a column, too, which says what the tag says: an id, or NULL for any
+-- other text. Whoever sets it holds the run's row, or takes it here, before any tag.
+WITH parents AS (
+    UPDATE runs AS r
+    SET parent_run_id = CASE WHEN length(b.value) IN (32, 36) AND replace(b.value, '-', '') ~ '^[0-9a-fA-F]{32}$'
+                             THEN replace(b.value, '-', '')::uuid END
+    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS b (run_id, key, value)
+    WHERE r.run_id = b.run_id AND b.key = 'mlflow.parentRunId'
+)
 INSERT INTO tags (run_id, key, value)
 SELECT b.run_id, b.key, b.value
 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS b (run_id, key, value)
