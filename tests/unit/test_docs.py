@@ -64,3 +64,14 @@ def test_the_compose_file_names_the_present_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     images = re.findall(r"image: ingest:(\S+)", (DEPLOY / "compose.yaml").read_text("utf-8"))
     assert set(images) == {version}
+
+
+def test_the_table_of_exits_has_every_case_and_no_lost_point(make: ModuleType) -> None:
+    """It is taken by docs/exits.py, which takes a minute; whether a case has been added since is seen here."""
+    from tests.integration.client.test_exits import BODIES, BOUNDS, ENDS
+
+    page = (make.DOCS / "exits.md").read_text("utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines()]
+    found = {(row[0], row[1]): row[2:] for row in rows if len(row) == len(BOUNDS) + 3 and row[0] in BODIES}
+    assert set(found) == {(body, end) for body in BODIES for end in ENDS}, "run python docs/exits.py"
+    assert {cells[-1] for cells in found.values()} == {"0"}
