@@ -142,7 +142,11 @@ def _switch_on(
 
     @guarded(f"{flavor}.install")
     def act() -> None:
-        install(patches, options)
-        patches.start()
+        try:
+            install(patches, options)
+            patches.start()
+        except BaseException:
+            patches.stop()  # half of it would be worse than nothing
+            raise
 
     return patches, on_import(module, act)

@@ -249,3 +249,28 @@ def test_keras_autolog(logged):
         (i, pytest.approx(v)) for i, v in enumerate(history.history["val_loss"])
     ]
     assert ingest.active_run() is None
+
+
+# --- all of them ----------------------------------------------------------------------------------------------------------
+
+
+def test_disable_puts_back_every_function_of_every_library(logged):
+    """What was hooked into is then what it was, object for object; twice, as notebooks do."""
+    pl, transformers, xgboost, lightgbm, keras = map(
+        pytest.importorskip, ("pytorch_lightning", "transformers", "xgboost", "lightgbm", "keras")
+    )
+    from sklearn.base import BaseEstimator
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import Pipeline
+
+    owners = [
+        pl.Trainer, transformers.Trainer, xgboost, xgboost.training, xgboost.sklearn, lightgbm, lightgbm.engine,
+        lightgbm.sklearn, keras.Model, BaseEstimator, LogisticRegression, Ridge, Pipeline,
+    ]  # fmt: skip
+    before = [dict(vars(owner)) for owner in owners]
+    for _ in range(2):
+        ingest.autolog()
+        hooked = [dict(vars(owner)) != was for owner, was in zip(owners, before, strict=True)]
+        assert all(hooked), [owner for owner, is_hooked in zip(owners, hooked, strict=True) if not is_hooked]
+        ingest.autolog(disable=True)
+        assert [dict(vars(owner)) for owner in owners] == before

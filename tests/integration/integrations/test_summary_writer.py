@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -90,3 +92,23 @@ def test_axes_that_do_not_fit_are_refused(logged, shape, order):
 def test_what_tensorboard_never_had_is_an_error(logged):
     with ingest.start_run(), pytest.raises(AttributeError):
         ingest.SummaryWriter().add_nonsense()
+
+
+def test_it_has_the_whole_face_of_tensorboards(logged):
+    """Each method with the same arguments in the same order; what has no counterpart takes anything and does nothing."""
+    theirs = pytest.importorskip("torch.utils.tensorboard").SummaryWriter
+    with ingest.start_run():
+        writer = ingest.SummaryWriter()
+        names = [
+            name for name, _ in inspect.getmembers(theirs, inspect.isfunction) if not name.startswith("_")
+        ]
+        assert len(names) > 20
+        for name in names:
+            ours = inspect.signature(getattr(writer, name))
+            if list(ours.parameters) == ["args", "kwargs"]:
+                getattr(writer, name)("tag", object(), global_step=1)
+                continue
+            wanted = list(inspect.signature(getattr(theirs, name)).parameters)[1:]
+            assert list(ours.parameters) == wanted, name
+    (run,) = logged()
+    assert (run.points, run.params, run.artifacts) == ({}, {}, [])
