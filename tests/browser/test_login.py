@@ -102,6 +102,45 @@ def test_a_read_only_session_sees_nothing_that_changes_things(chromium: Browser,
     page.context.close()
 
 
+def ask_as(url: str, token: str, path: str, body: bytes, method: str = "POST") -> None:
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url + path, body, headers, method=method)
+    urllib.request.urlopen(request, timeout=10).close()
+
+
+def test_no_page_offers_a_read_only_session_to_change_anything(chromium: Browser, guarded: Any) -> None:
+    """With what an administrator sees there, so that each is looked for under its name."""
+    url, tokens, run_id = guarded
+    api, admin = "/api/2.0/mlflow", tokens["admin"]
+    ask_as(url, admin, f"/api/v1/runs/{run_id}/artifacts/kept.txt", b"words", "PUT")
+    ask_as(url, admin, f"{api}/registered-models/create", json.dumps({"name": "guarded"}).encode())
+    version = {"name": "guarded", "source": f"runs:/{run_id}/model", "run_id": run_id}
+    ask_as(url, admin, f"{api}/model-versions/create", json.dumps(version).encode())
+    places = {
+        "/experiments": ("New", "More about Default"),
+        f"/experiments/0?show=table&sel={run_id}": ("Tag the selected runs", "Delete the selected runs"),
+        f"/runs/{run_id}": ("Add tag", "Add a note"),
+        f"/runs/{run_id}?tab=artifacts&file=kept.txt": ("Delete",),
+        "/models/guarded": ("Describe it", "More of version 1"),
+    }
+    for role in ("admin", "read"):
+        page = logged_in(chromium, url, "/operations", tokens[role])
+        expect(page.get_by_role("heading", name="Operations")).to_be_visible()
+        for path, names in places.items():
+            page.goto(url + path)
+            page.wait_for_load_state("networkidle")
+            expect(page.locator("h1, h2").first).to_be_visible()
+            for name in names:
+                button = page.get_by_role("button", name=name, exact=True)
+                expect(button).to_have_count(1 if role == "admin" else 0)
+        page.goto(f"{url}/experiments/0?show=table")
+        page.get_by_role("button", name="More about guarded run").click()
+        expect(page.get_by_role("menuitem", name="Copy the id")).to_be_visible()
+        for name in ("Rename", "Edit the note", "Set a tag", "Delete"):
+            expect(page.get_by_role("menuitem", name=name)).to_have_count(1 if role == "admin" else 0)
+        page.context.close()
+
+
 def test_a_page_whose_session_ends_elsewhere_asks_to_log_in(chromium: Browser, guarded: Any) -> None:
     """Within seconds, although nobody touches it."""
     url, tokens, run_id = guarded
