@@ -2,7 +2,7 @@
 
     python -m bench                        short, a few minutes
     python -m bench --full                 the real measurement: results to bench/results, then docs/performance.md
-    python -m bench --only load client     some of: load, latency, overload, client, clients, charts, search, housekeeping, transfer, dashboard, chaos
+    python -m bench --only load client     some of: load, latency, overload, client, clients, charts, search, housekeeping, transfer, dashboard, mlflow, chaos
 
 Each bench is the command or script that a user would run, as a process; this file only knows their arguments.
 """
@@ -25,8 +25,11 @@ SCRIPTS = {
     "housekeeping": ["bench/housekeeping.py"],
     "transfer": ["bench/transfer.py"],
     "dashboard": ["-m", "bench.dashboard"],
+    "mlflow": ["bench/compare_mlflow.py"],
     "chaos": ["bench/chaos.py"],
 }
+RESULT_FILES = {"mlflow": "compare_mlflow.json"}
+"""Where a bench's result is not called like it."""
 WORKLOADS = ("chunk_1", "chunk_10", "chunk_100", "chunk_1000", "few_writers")
 KINDS = (
     "load",
@@ -39,6 +42,7 @@ KINDS = (
     "housekeeping",
     "transfer",
     "dashboard",
+    "mlflow",
     "chaos",
 )
 
@@ -48,7 +52,10 @@ def commands(results: Path, *, full: bool) -> dict[str, list[str]]:
     own = own_commands(full=full)
     found = {kind: [INGEST, "bench", *arguments] for kind, arguments in own.items()}
     found |= {kind: [PYTHON, *arguments] for kind, arguments in script_commands(full=full).items()}
-    return {kind: [*found[kind], "--output", str(results / f"{kind}.json")] for kind in KINDS}
+    return {
+        kind: [*found[kind], "--output", str(results / RESULT_FILES.get(kind, f"{kind}.json"))]
+        for kind in KINDS
+    }
 
 
 def own_commands(*, full: bool) -> dict[str, list[str]]:
@@ -75,13 +82,19 @@ def load(*workloads: str) -> list[str]:
 def script_commands(*, full: bool) -> dict[str, list[str]]:
     """Arguments of Python, for the scripts beside this one."""
     if full:
-        more = {"charts": ["--full"], "dashboard": ["--full", "--mlflow"], "chaos": ["--rounds", "500"]}
+        more = {
+            "charts": ["--full"],
+            "dashboard": ["--full", "--mlflow"],
+            "mlflow": ["--points", "1000000"],
+            "chaos": ["--rounds", "500"],
+        }
     else:
         more = {
             "clients": ["--clients", "ingest", "tensorboard", "--pairs", "2"],
             "search": ["--runs", "10000", "--repeats", "5", "--skip-open"],
             "housekeeping": ["--points", "1000000", "--rounds", "1", "--quiet-seconds", "2"],
             "transfer": ["--points", "1000000"],
+            "mlflow": ["--seconds", "2", "--repeat", "1", "--connections", "1", "8", "--runs", "3000"],
             "chaos": ["--rounds", "50"],
         }
     return {kind: [*script, *more.get(kind, [])] for kind, script in SCRIPTS.items()}
