@@ -47,6 +47,8 @@ ANSWER_TIMEOUT: Final = 180.0
 """Seconds for one answer; a statement has a limit of its own (`read_timeout`)."""
 REQUESTS_NUM: Final = 64
 """At a time; the others wait in the serving process."""
+DEATH_TIMEOUT: Final = 10.0
+"""Seconds in which the death of a process that takes no connection is noticed, on a machine with other work."""
 LIVED_LONG: Final = 30.0
 FIRST_DELAY: Final = 0.1
 MOST_DELAY: Final = 10.0
@@ -100,12 +102,12 @@ class ChartProcess:
     async def ask(
         self, method: str, url: URL, *, headers: dict[str, str], body: bytes | None
     ) -> tuple[int, CIMultiDictProxy[str], bytes]:
-        """Status, headers and body of the answer. Asked once more if the process dies meanwhile: reading changes nothing.
+        """Status, headers and body of the answer. Asked again if the process dies meanwhile: reading changes nothing.
 
         Raises:
-            ChartsUnavailable: It does not start, dies again, or takes longer than ANSWER_TIMEOUT.
+            ChartsUnavailable: It does not start, dies again and again, or takes longer than ANSWER_TIMEOUT.
         """
-        for is_last in (False, True):
+        for tries_left in (2, 1, 0):
             try:
                 await self._until_ready()
                 async with (
@@ -114,11 +116,12 @@ class ChartProcess:
                 ):
                     return answer.status, answer.headers, await answer.read()
             except aiohttp.ClientError as error:
-                if is_last:
+                if not tries_left:
                     raise ChartsUnavailable(
                         f"the process that draws charts does not answer: {error}"
                     ) from error
-                await asyncio.sleep(FIRST_DELAY * random.uniform(0.5, 1.0))  # until its death is noticed
+                is_refused = isinstance(error, aiohttp.ClientConnectorError)
+                await self._until_noticed(DEATH_TIMEOUT if is_refused else FIRST_DELAY)
             except TimeoutError as error:
                 self._kill()  # it hangs, or would go on with what nobody waits for
                 raise ChartsUnavailable("the process that draws charts took too long") from error
@@ -131,6 +134,15 @@ class ChartProcess:
             await asyncio.wait_for(self._ready.wait(), READY_TIMEOUT)
         finally:
             self._waiting_num -= 1
+
+    async def _until_noticed(self, patience: float) -> None:
+        """A connection broke, so the process has died, as a rule: wait until that is known, lest it be asked again."""
+        process = self._process
+        with contextlib.suppress(TimeoutError):
+            if process is not None and self._ready.is_set():
+                await asyncio.wait_for(process.wait(), patience)
+                if process is self._process:
+                    self._ready.clear()
 
     async def _keep(self) -> None:
         delay = FIRST_DELAY

@@ -76,7 +76,10 @@ async def test_a_refusal_keeps_its_form_and_its_request_id(web_client, path):
     assert (wrong.status, (await wrong.json())["code"]) == (400, "bad_request")
 
 
-async def test_a_killed_one_is_replaced_before_anybody_sees_an_error(web_client, path):
+@pytest.mark.parametrize("delay", [chart_process.FIRST_DELAY, 0.0])
+async def test_a_killed_one_is_replaced_before_anybody_sees_an_error(web_client, path, monkeypatch, delay):
+    """Also where its death is noticed late: without a delay everybody asks again before."""
+    monkeypatch.setattr(chart_process, "FIRST_DELAY", delay)
     assert (await web_client.get(path)).status == 200
     (first,) = drawing_processes()
     first.kill()
