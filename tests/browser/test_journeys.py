@@ -86,7 +86,7 @@ def test_a_link_with_as_many_runs_as_can_be_chosen_is_opened(
         {"experiments": [int(path.rsplit("/", 1)[1])], "limit": 200, "columns": ["name"]}
     ).encode()
     request = urllib.request.Request(f"{dashboard}/api/v1/runs/search", body)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         ids = [run["run_id"] for run in json.load(answer)["runs"]]
     assert len(ids) == 200
     table = open_page(path + "?show=table&" + "&".join(f"sel={one}" for one in ids))

@@ -105,7 +105,7 @@ def test_a_read_only_session_sees_nothing_that_changes_things(chromium: Browser,
 def ask_as(url: str, token: str, path: str, body: bytes, method: str = "POST") -> None:
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(url + path, body, headers, method=method)
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def test_no_page_offers_a_read_only_session_to_change_anything(chromium: Browser, guarded: Any) -> None:

@@ -86,7 +86,7 @@ def go_on(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()  # type: ignore[union-attr]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_backlog_of_files_takes_no_memory(script, stub):
     slow = stub.artifacts.misbehave = Slow(stub.artifacts)
     process = script(SCRIPT, stub.url)

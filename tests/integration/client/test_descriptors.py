@@ -22,7 +22,7 @@ from tests.integration.client.conftest import is_parked, settings_for
 from tests.integration.client.stub import Stub, running_stub, wait_until
 from tests.integration.client.test_recovery import Memory
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 LIMIT = 64
 
