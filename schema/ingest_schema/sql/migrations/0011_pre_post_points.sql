@@ -1,18 +1,30 @@
--- 0011 pre: post_points, which stores posts that only go forward in one round trip
+-- 0011 pre: post_points, which stores posts that only go forward in one round trip; ieee_sum, which never refuses a sum
 -- Why:    a single value logged through MLflow's REST was seven round trips between service and database
---         (docs/decisions.md, "A post that goes forward is one statement")
+--         (docs/decisions.md, "A post that goes forward is one statement"). The sum of two float64s beyond float64 is an error to
+--         PostgreSQL, and points whose metric summed up to that were refused
 -- Safe:   the last release does not call it
 -- Locks:  none
 -- Cost:   milliseconds
--- Undo:   DROP FUNCTION post_points;
+-- Undo:   DROP FUNCTION post_points; DROP FUNCTION ieee_sum;
 -- Next:   -
 
 SET search_path = ingest;
 SET lock_timeout = '2s';
 
+-- Below 1e290 a number changes no sum that is near the end of float64, and its half may be an error, too (underflow). Of others half
+-- the sum is exact, and beyond the greatest float64's half just where the sum is beyond float64.
+CREATE FUNCTION ieee_sum(a float8, b float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (abs(a) < 8e307 AND abs(b) < 8e307) OR abs(a) < 1e290 OR abs(b) < 1e290 THEN a + b
+            WHEN a / 2 + b / 2 > 8.98846567431157854e307 AND a / 2 + b / 2 < 'NaN' THEN 'Infinity'::float8
+            WHEN a / 2 + b / 2 < -8.98846567431157854e307 THEN '-Infinity'::float8
+            ELSE a + b END;
+COMMENT ON FUNCTION ieee_sum IS 'a + b, infinite where that is beyond float64; + is an error there.';
+
 -- Does what claim_runs, maybe_repeated and merge_series_stage of queries/posts.sql and write.sql do, with the same locks in the same order,
 -- where that is all there is to do. False: it was not, and nothing is stored; the caller then goes the long way. (An error that
--- leaves the function would say the same, and be a line in PostgreSQL's log each time.) Statements in a function see what others committed before they began, as statements of a transaction do.
+-- leaves the function would say the same, and be a line in PostgreSQL's log each time.) Statements in a function see what others
+-- committed before they began, as statements of a transaction do.
 --
 -- Runs, each once and in order: run_ids, writer_ids, point_nums. Chunks, one for each metric of a run: places (of its run, from 1), keys,
 -- and the columns of series and metric_chunks; latest_values are those of series, last_values those of chunks. Points: all_steps to
@@ -70,7 +82,7 @@ BEGIN
         ON CONFLICT (run_id, key) DO UPDATE
         SET n = s.n + excluded.n,
             non_finite = s.non_finite + excluded.non_finite,
-            sum_value = s.sum_value + excluded.sum_value,
+            sum_value = ingest.ieee_sum(s.sum_value, excluded.sum_value),
             last_step = excluded.last_step,
             last_time_ms = excluded.last_time_ms,
             last_value = excluded.last_value,

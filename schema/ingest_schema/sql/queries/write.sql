@@ -164,7 +164,7 @@ ORDER BY run_id, key COLLATE "C"
 ON CONFLICT (run_id, key) DO UPDATE
 SET n = s.n + excluded.n,
     non_finite = s.non_finite + excluded.non_finite,
-    sum_value = s.sum_value + excluded.sum_value,
+    sum_value = ingest.ieee_sum(s.sum_value, excluded.sum_value),
     first_step = LEAST(s.first_step, excluded.first_step),
     first_time_ms = CASE WHEN (excluded.first_step, excluded.first_time_ms) < (s.first_step, s.first_time_ms)
                          THEN excluded.first_time_ms ELSE s.first_time_ms END,
