@@ -34,6 +34,8 @@ def log_run(i: int) -> str:
             if i == 0 and step == 150:
                 values["train/loss"] = float("nan")
             run.log_metrics(values, step=step)
+        if i < 2:
+            ingest.log_text(f"# python 3.12\nnumpy==2.{i}.0\ntorch==2.5.0\n", "environment/packages.txt")
         if i == 0:
             log_files()
         assert run.flush(timeout=30)

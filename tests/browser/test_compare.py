@@ -24,6 +24,19 @@ def test_a_comparison_shows_differences_only_and_all_on_demand(open_page: OpenPa
     expect(page.get_by_role("region", name="Code and environment")).to_contain_text("gpu-1")
 
 
+def test_packages_that_differ_and_what_was_not_committed_are_compared(
+    open_page: OpenPage, runs: list[str]
+) -> None:
+    page = open_page(comparison(runs[:2]))
+    packages = page.get_by_role("region", name="Packages and changes")
+    expect(packages.get_by_role("row", name=re.compile("numpy"))).to_have_text("numpy2.0.02.1.0")
+    expect(packages.get_by_role("row", name=re.compile("not committed"))).to_contain_text("bytes of changes")
+    expect(packages).not_to_contain_text("torch")
+    page.get_by_label("Also what is the same").check()
+    expect(packages).to_contain_text("torch")
+    open_page(comparison(runs[2:]))  # neither noted any: no error, and nothing to tell
+
+
 def test_brushing_an_axis_keeps_the_runs_that_pass_and_a_link_keeps_the_brush(
     open_page: OpenPage, runs: list[str]
 ) -> None:

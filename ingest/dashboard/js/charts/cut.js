@@ -4,6 +4,7 @@ import { Icon } from "../components/icons.js";
 import { formatCount } from "../format.js";
 
 export const MOST_RANKS = 64; // of one run: each is a line and a question
+export const MOST_GROUPS = 12; // each reads all points of its runs
 
 /** @typedef {{id: string, name: string}} Run */
 
@@ -20,3 +21,9 @@ export function CutRanks({ runs, ranks, showTogether }) {
     <p class="chart-cut" role="status"><${Icon} name="eye" /><span>${which}: the lowest. All of them are in the mean and its band.</span>
       <button onClick=${showTogether}>Show the band</button></p>`;
 }
+
+/** Shown above the charts of groups where there are more. @param {{count: number}} props count: of all groups */
+export const CutGroups = ({ count }) =>
+  count > MOST_GROUPS
+    ? html`<p class="chart-cut" role="status"><${Icon} name="eye" /><span>${`The first ${MOST_GROUPS} of ${formatCount(count)} groups have curves. Filter the runs, or select some, to see others.`}</span></p>`
+    : null;

@@ -13,7 +13,7 @@ import { formatCount, formatValue } from "../format.js";
 import { follow } from "../stream.js";
 import { Chart } from "./chart.js";
 import { ChartBar } from "./bar.js";
-import { CutRanks, MOST_RANKS } from "./cut.js";
+import { CutGroups, CutRanks, MOST_GROUPS, MOST_RANKS } from "./cut.js";
 import { keyMatcher, sectionsOf } from "./match.js";
 
 const MIN_WIDTH = 300; // of a chart, where the number of columns is free
@@ -27,7 +27,7 @@ const NEWS_MS = 700; // news of a live run are fetched that often at most
 /**
  * @typedef {object} GridProps
  * @property {import("./chart.js").ChartRun[]} runs their ranks are looked up here
- * @property {import("./chart.js").Group[]} [groups]
+ * @property {import("./chart.js").Group[]} [groups] the first MOST_GROUPS of them are drawn
  * @property {string[]} [live] ids of those that run
  * @property {import("./options.js").ChartView} view
  * @property {import("./chart.js").ChartProps["change"]} change
@@ -36,7 +36,8 @@ const NEWS_MS = 700; // news of a live run are fetched that often at most
  */
 
 /** @param {GridProps} props */
-export function ChartGrid({ runs: shown, groups, live = [], view, change, onNews, only }) {
+export function ChartGrid({ runs: shown, groups: allGroups, live = [], view, change, onNews, only }) {
+  const groups = useMemo(() => allGroups?.slice(0, MOST_GROUPS), [allGroups]);
   const ids = shown.map((run) => run.id);
   const versions = useNews(live, onNews);
   const { keys, ranks, error, retry } = useKeysOf(ids, Object.keys(versions).length ? Math.floor(Object.values(versions).reduce((a, b) => a + b, 0) / 8) : 0);
@@ -56,6 +57,7 @@ export function ChartGrid({ runs: shown, groups, live = [], view, change, onNews
     <section class="charts" aria-label="Charts">
       <${ChartBar} view=${view} change=${change} searchRef=${search} keys=${keys ?? []} count=${found.length} problem=${matcher.problem} hasRanks=${runs.some((run) => (run.ranks?.length ?? 0) > 1)} hasGroups=${Boolean(groups)} />
       ${view.ranks && !groups ? html`<${CutRanks} runs=${shown} ranks=${ranks} showTogether=${() => change({ ranks: false })} />` : null}
+      ${allGroups ? html`<${CutGroups} count=${allGroups.length} />` : null}
       ${error
         ? html`<${ErrorState} error=${error} retry=${retry} />`
         : !runs.length

@@ -10,6 +10,7 @@ import { useKeys } from "../components/keys.js";
 import { Menu } from "../components/menu.js";
 import { EmptyState, ErrorState, LoadingState } from "../components/states.js";
 import { copyText } from "../components/toast.js";
+import { CodeFiles } from "../compare/code.js";
 import { fieldsOf, firstAxes, likeliest, partedTags } from "../compare/data.js";
 import { Differences } from "../compare/differences.js";
 import { Parallel } from "../compare/parallel.js";
@@ -74,6 +75,7 @@ function DifferencesTab({ data, runs, view, change }) {
       <${Differences} title="Metrics" told=${view.summary} rows=${metrics} runs=${runs} isNumber empty=${same} />
       <${Differences} title="Tags" rows=${own} runs=${runs} empty=${same} />
       <${Differences} title="Code and environment" rows=${environment} runs=${runs} empty=${same} />
+      <${CodeFiles} runs=${runs} all=${view.all} empty=${same} />
     </div>`;
 }
 

@@ -24,7 +24,6 @@ import { navigate, useView } from "../url.js";
 
 const FIRST_SHOWN = 10; // runs with curves while none is selected
 const MOST_SHOWN = 200;
-const MOST_GROUPS = 12;
 const NO_KEYS = { params: [], metrics: [], tags: [] };
 
 /** @param {{experimentId?: string}} props */
@@ -167,7 +166,7 @@ function rowsOf(runs, groups, closed) {
 /** @param {import("../runs/groups.js").RunGroup[]} groups @param {import("../runs/fields.js").Run[]} shown */
 function groupsShown(groups, shown) {
   const ids = new Set(shown.map((run) => run.run_id));
-  const some = groups.map((group) => ({ name: group.name, runs: group.runs.map((run) => run.run_id).filter((id) => ids.has(id)) })).filter((group) => group.runs.length).slice(0, MOST_GROUPS);
+  const some = groups.map((group) => ({ name: group.name, runs: group.runs.map((run) => run.run_id).filter((id) => ids.has(id)) })).filter((group) => group.runs.length);
   const colours = [...coloursOf(some.map((_, i) => String(i).padStart(3, "0"))).values()];
   return some.map((group, i) => ({ ...group, colour: colours[i] }));
 }

@@ -3,6 +3,7 @@ import { html } from "../lib.js";
 import { get, request } from "../api.js";
 import { Code, CopyAs, sqlText } from "../components/code.js";
 import { EmptyState } from "../components/states.js";
+import { formatCount } from "../format.js";
 import { useLoad } from "../load.js";
 
 const FILES = /** @type {const} */ ([["environment/git.diff", "Changes that were not committed"], ["environment/packages.txt", "Packages"]]);
@@ -25,8 +26,17 @@ export function Environment({ run }) {
     </div>`;
 }
 
+const MOST_LINES = 5000;
+
 /** @param {{text: string}} props */
-const Diff = ({ text }) => html`<pre class="diff" tabindex="0">${text.split("\n").slice(0, 5000).map((line) => html`<span class=${/^[+](?!\+\+)/.test(line) ? "added" : /^-(?!--)/.test(line) ? "removed" : /^@@/.test(line) ? "place" : ""}>${`${line}\n`}</span>`)}</pre>`;
+function Diff({ text }) {
+  const lines = text.split("\n");
+  return html`<pre class="diff" tabindex="0">${lines.slice(0, MOST_LINES).map((line) => html`<span class=${kindOf(line)}>${`${line}\n`}</span>`)}</pre>
+    ${lines.length > MOST_LINES ? html`<p class="muted">${`The first ${formatCount(MOST_LINES)} of ${formatCount(lines.length)} lines; the file has all.`}</p>` : null}`;
+}
+
+/** @param {string} line */
+const kindOf = (line) => (/^[+](?!\+\+)/.test(line) ? "added" : /^-(?!--)/.test(line) ? "removed" : /^@@/.test(line) ? "place" : "");
 
 /** Texts of FILES, null for one that is not there. @param {string} runId @param {AbortSignal} signal @returns {Promise<(string | null)[]>} */
 async function filesOf(runId, signal) {
