@@ -16,9 +16,9 @@ from ingest.store.forward import post_forward
 from ingest.store.outcomes import Stored
 from ingest.store.posts import Post
 from ingest_schema.ids import new_id
-from ingest_schema.wire import Batch
+from tests.integration.store.test_posts import Point
+from tests.integration.store.test_posts import post_of as post_of_points
 
-Point = tuple[str, int, int, float]
 SERIES = (
     "SELECT key, n, non_finite, first_step, first_time_ms, first_value, last_step, last_time_ms, last_value, min_value, max_value, \
 min_step, max_step, sum_value FROM series WHERE run_id = $1 ORDER BY key"
@@ -30,11 +30,7 @@ sum_value, n, non_finite, steps, times_ms, values FROM metric_chunks WHERE run_i
 
 
 def post_of(run_id: UUID, *points: Point, **more: Any) -> Post:
-    batch = Batch.of_points(run_id, run_id, 1, points)
-    return Post(
-        run_id=run_id, keys=batch.keys, counts=batch.counts, steps=batch.steps, times_ms=batch.times_ms,
-        values=batch.values, **more,
-    )  # fmt: skip
+    return post_of_points(run_id, list(points), **more)
 
 
 @pytest.fixture
